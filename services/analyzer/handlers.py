@@ -1,0 +1,148 @@
+"""Puts a tick's questions to the doors and sends the verdict. What an answer means is policy's business.
+
+Order: rollback hooks, because one that agrees ends everything; then hooks, metrics and evidence side by side, so that
+none hides behind another; then gates, which are worth asking only if all of that passed.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from services.analyzer import policy
+from services.analyzer.policy import Answer, Reply, Sightings
+from services.analyzer.ports import Hooks, Markers, Metrics, Outbox
+from shared.bus.markers import State
+from shared.canary import queries
+from shared.errors import RetryLater
+from shared.wire.messages import Check, Evidence, Hook, Metric, Outcome, Provider, Question, Tick
+
+Result = TypeVar("Result")
+
+_UNASKED: Final = Answer()
+
+
+class Note(BaseModel):
+    """What a marker remembers of a call that ended."""
+
+    model_config = ConfigDict(frozen=True)
+
+    accepted: bool
+    error: str = ""
+    repeated: bool = False
+
+
+class Analyzer:
+    """Judges ticks. Holds nothing between them."""
+
+    def __init__(self, metrics: Metrics, hooks: Hooks, markers: Markers, outbox: Outbox, judged_by: str = "") -> None:
+        self._metrics = metrics
+        self._hooks = hooks
+        self._markers = markers
+        self._outbox = outbox
+        self._judged_by = judged_by
+
+    async def on_tick(self, tick: Tick) -> Outcome:
+        """Judges a tick and stores the verdict. Raises RetryLater when the bus is away; survives redelivery."""
+        verdict = policy.verdict(tick, await self._checks(tick), self._judged_by)
+        await self._outbox.verdict(verdict)
+        return verdict.outcome
+
+    async def _checks(self, tick: Tick) -> list[Check]:
+        question = tick.question
+        numbered = list(enumerate((*question.rollback, *question.hooks, *question.gates)))
+        first, after = len(question.rollback), len(question.rollback) + len(question.hooks)
+        checks = await self._one_by_one(tick, numbered[:first], until=Outcome.PASS)
+        if policy.rollback_requested(checks):
+            return checks
+        for group in await _together(
+            self._call_all(tick, numbered[first:after]), self._measure(question), self._look(question.providers)
+        ):
+            checks += group
+        if policy.passed(checks):
+            checks += await self._one_by_one(tick, numbered[after:], until=Outcome.FAIL)
+        return checks
+
+    async def _call_all(self, tick: Tick, hooks: Sequence[tuple[int, Hook]]) -> list[Check]:
+        """Those that have an order in it, the others side by side; the answer is in the order of the list."""
+        ordered = [each for each in hooks if policy.in_order(each[1])]
+        free = [self._one_by_one(tick, [each], until=Outcome.FAIL) for each in hooks if not policy.in_order(each[1])]
+        groups = await _together(self._one_by_one(tick, ordered, until=Outcome.FAIL), *free)
+        return [check for group in groups for check in group]
+
+    async def _one_by_one(self, tick: Tick, hooks: Sequence[tuple[int, Hook]], *, until: Outcome) -> list[Check]:
+        checks: list[Check] = []
+        for position, hook in hooks:
+            reply = await self._call(tick, position, hook)
+            checks.append(policy.judge_hook(tick.question, hook, reply))
+            if checks[-1].outcome is until:
+                break
+        return checks
+
+    async def _call(self, tick: Tick, position: int, hook: Hook) -> Reply:
+        """Calls a hook once, as far as that can be known: a call whose end isn't known is repeated and says so."""
+        key = f"{tick.id}/{position}/{hook.name}"
+        state, note = await self._markers.begin(key)
+        if state is State.DONE:
+            return _remembered(note)
+        reply = await self._hooks.call(hook, tick.question.payload, event_id=key, repeated=state is State.UNSURE)
+        ended = Note(accepted=reply.accepted, error=reply.error, repeated=reply.repeated)
+        await self._markers.done(key, ended.model_dump_json())
+        return reply
+
+    async def _look(self, providers: Sequence[Provider]) -> list[Check]:
+        answers = await _together(*(self._metrics.ask(provider, queries.ONLINE) for provider in providers))
+        return [policy.judge_provider(*each) for each in zip(providers, answers, strict=True)]
+
+    async def _measure(self, question: Question) -> list[Check]:
+        sightings = asyncio.ensure_future(self._sight(question.evidence))
+        try:
+            checks = await _together(*(self._judge(question, metric, sightings) for metric in question.metrics))
+            seen = await sightings
+        finally:
+            sightings.cancel()
+        if question.evidence and seen:
+            checks.append(policy.judge_evidence(question, question.evidence, seen, checks))
+        return checks
+
+    async def _sight(self, asked: Evidence | None) -> Sightings | None:
+        if asked is None:
+            return None
+        own, nodes, route = await _together(
+            *(self._metrics.ask(asked.provider, query) for query in (asked.query, asked.nodes_query, asked.route_query))
+        )
+        return Sightings(own=own, nodes=nodes, route=route)
+
+    async def _judge(self, question: Question, metric: Metric, sightings: "asyncio.Future[Sightings | None]") -> Check:
+        answer = await self._ask(metric, metric.query)
+        seen = await asyncio.shield(sightings)
+        if (query := policy.query_of(metric, seen)) != metric.query:
+            answer = await self._ask(metric, query)
+        return policy.judge_metric(question, metric, answer, seen)
+
+    async def _ask(self, metric: Metric, query: str) -> Answer:
+        if metric.provider is None or policy.unaskable(metric):
+            return _UNASKED
+        return await self._metrics.ask(metric.provider, query)
+
+
+def _remembered(note: str) -> Reply:
+    """The outcome of a call that ended in an earlier delivery. One that can't be read is no agreement."""
+    try:
+        found = Note.model_validate_json(note)
+    except ValidationError:
+        return Reply(accepted=False, error="the outcome of the call is no longer known")
+    return Reply(accepted=found.accepted, error=found.error, repeated=found.repeated)
+
+
+async def _together(*asked: Coroutine[Any, Any, Result]) -> list[Result]:
+    """All results in order. The first failure ends the others and is raised as it is, not in a group."""
+    tasks = []
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(each) for each in asked]
+    except BaseExceptionGroup as failures:
+        later = failures.subgroup(RetryLater)
+        raise (later or failures).exceptions[0] from failures
+    return [task.result() for task in tasks]

@@ -1,0 +1,275 @@
+"""What a tick asks: the whole question, rendered, so that any analyzer can judge it without reading the cluster. Pure.
+
+Queries of people are templates with Flagger's variables (`{{ namespace }}`, `{{ variables.x }}`) and two of ours,
+`{{ canaryNodes }}` and `{{ primaryNodes }}`: regular expressions that match the `node` label of either side.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, TypedDict
+
+from jinja2 import StrictUndefined, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from pydantic import ValidationError
+
+from services.router import parse, routes
+from services.router.observe import Found
+from services.router.parse import Canary
+from services.router.revision import webhook_checksum
+from services.router.rollout.spec import next_weight
+from services.router.rollout.state import PendingTick, Phase, Purpose, State
+from services.router.status import short
+from shared.canary import queries
+from shared.canary.resource import CanaryMetric, MetricTemplateSpec
+from shared.kube import json
+from shared.kube.json import Json
+from shared.wire import messages as wire
+
+SUCCESS_RATE: Final = "request-success-rate"
+DURATION: Final = "request-duration"
+DEFAULT_INTERVAL: Final = "1m"
+_TEMPLATES: Final = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+# PromQL is no HTML, so nothing is escaped.
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a question is formed from."""
+
+    canary: Canary
+    state: State
+    found: Found
+    nodes: tuple[str, ...]
+    """The canary's `node` values: its pods' addresses seen during the step, or its Service's address."""
+    metrics_server: str
+
+
+def question(scene: Scene, tick: PendingTick) -> wire.Question:
+    """The question of the pending tick."""
+    canary, state = scene.canary, scene.state
+    return wire.Question(
+        purpose=wire.Purpose(tick.purpose),
+        payload=payload(canary, state.phase, scene.found.configs, state.revision),
+        target=canary.spec.target,
+        failed_before=state.failed_checks,
+        **_asked(scene, tick),
+    )
+
+
+class _Asked(TypedDict, total=False):
+    rollback: tuple[wire.Hook, ...]
+    hooks: tuple[wire.Hook, ...]
+    gates: tuple[wire.Hook, ...]
+    metrics: tuple[wire.Metric, ...]
+    evidence: wire.Evidence | None
+    providers: tuple[wire.Provider, ...]
+
+
+def _asked(scene: Scene, tick: PendingTick) -> _Asked:
+    model = scene.canary.model
+    match tick.purpose:
+        case Purpose.PROVIDERS:
+            return {"providers": _providers(scene)}
+        case Purpose.CONFIRM_ROLLOUT:
+            return {"gates": parse.hooks(model, "confirm-rollout")}
+        case Purpose.PRE_ROLLOUT:
+            return {
+                "rollback": parse.hooks(model, "rollback"),
+                "hooks": parse.hooks(model, "pre-rollout"),
+                "gates": parse.hooks(model, "confirm-traffic-increase"),
+            }
+        case Purpose.ANALYSIS:
+            return _analysis(scene, tick)
+        case Purpose.POST_ROLLOUT:
+            return {"hooks": parse.hooks(model, "post-rollout")}
+        case Purpose.TIMER:
+            return {}
+
+
+def payload(canary: Canary, phase: Phase, configs: Mapping[str, str] | None, revision: str) -> wire.HookPayload:
+    """The fields of webhook bodies that don't depend on the hook."""
+    checksum = webhook_checksum(configs, short(revision))
+    return wire.HookPayload(name=canary.spec.name, namespace=canary.spec.namespace, phase=str(phase), checksum=checksum)
+
+
+def _analysis(scene: Scene, tick: PendingTick) -> _Asked:
+    model = scene.canary.model
+    last = next_weight(scene.canary.spec, scene.state.weight) is None
+    return {
+        "rollback": parse.hooks(model, "rollback"),
+        "hooks": parse.hooks(model, "rollout"),
+        "gates": parse.hooks(model, "confirm-promotion" if last else "confirm-traffic-increase"),
+        "metrics": metrics(scene),
+        "evidence": _evidence(scene, tick),
+    }
+
+
+def _configured(scene: Scene) -> tuple[CanaryMetric, ...]:
+    return scene.canary.model.analysis.metrics if scene.canary.model.analysis else ()
+
+
+def metrics(scene: Scene) -> tuple[wire.Metric, ...]:
+    """Every check of the Canary; one that can't be asked carries Flagger's text instead of a query."""
+    builtin = [each for metric in _configured(scene) for each in _own(scene, metric)]
+    templated = [
+        _templated(scene, metric)
+        for metric in _configured(scene)
+        if metric.template_ref or not (metric.name in {SUCCESS_RATE, DURATION} or metric.query)
+    ]
+    return (*builtin, *templated)
+
+
+def _own(scene: Scene, metric: CanaryMetric) -> list[wire.Metric]:
+    """Builtin and inline checks: asked of the canary's own metrics server."""
+    interval, found = metric.interval or DEFAULT_INTERVAL, []
+    provider = wire.Provider(address=_server(scene))
+    if metric.name in {SUCCESS_RATE, DURATION}:
+        rate = metric.name == SUCCESS_RATE
+        name, nodes = _route_pattern(scene), queries.node_pattern(scene.nodes)
+        found.append(wire.Metric(
+            name=metric.name,
+            source=wire.MetricSource.SUCCESS_RATE if rate else wire.MetricSource.DURATION,
+            query=(queries.success_rate if rate else queries.duration)(name, nodes, interval),
+            fallback=(queries.success_rate_of_route if rate else queries.duration_of_route)(name, interval),
+            provider=provider,
+            **_bounds(metric, lower=rate),
+        ))  # fmt: skip
+    if metric.query:
+        made = wire.Metric(
+            name=metric.name, source=wire.MetricSource.QUERY, provider=provider, **_bounds(metric, lower=False)
+        )
+        found.append(_rendered(scene, metric, made, metric.query, f"Prometheus query failed for {metric.name}: "))
+    return found
+
+
+def _templated(scene: Scene, metric: CanaryMetric) -> wire.Metric:
+    made = wire.Metric(name=metric.name, source=wire.MetricSource.TEMPLATE, **_bounds(metric, lower=False))
+    reference = metric.template_ref
+    if reference is None:
+        text = "Metric query failed for no usable metrics template and query were configured"
+        return made.model_copy(update={"error": text})
+    namespace = reference.namespace or scene.canary.spec.namespace
+    prefix = f"Metric template {reference.name}.{namespace}"
+    document = scene.found.templates.get((namespace, reference.name))
+    if document is None:
+        missing = f'metrictemplates.flagger.app "{reference.name}" not found'
+        return made.model_copy(update={"error": f"{prefix} error: {missing}"})
+    try:
+        template = MetricTemplateSpec.model_validate(json.mapping(document, "spec"))
+    except ValidationError as error:
+        return made.model_copy(update={"error": f"{prefix} error: {error.errors()[0]['msg']}"})
+    if template.provider.type != "prometheus":
+        kind = template.provider.type
+        text = f"{prefix} provider {kind} error: this provider is not supported, use prometheus"
+        return made.model_copy(update={"error": text})
+    made = made.model_copy(update={"provider": _provider(template, namespace)})
+    return _rendered(scene, metric, made, template.query, f"{prefix} query render error: ")
+
+
+def _provider(template: MetricTemplateSpec, namespace: str) -> wire.Provider:
+    secret = template.provider.secret_ref
+    return wire.Provider(
+        type=template.provider.type,
+        address=template.provider.address,
+        headers={key: list(values) for key, values in template.provider.headers.items()},
+        insecure_skip_verify=template.provider.insecure_skip_verify,
+        secret=wire.SecretRef(namespace=namespace, name=secret.name) if secret else None,
+    )
+
+
+def _rendered(scene: Scene, metric: CanaryMetric, made: wire.Metric, text: str, prefix: str) -> wire.Metric:
+    try:
+        return made.model_copy(update={"query": _TEMPLATES.from_string(text).render(variables(scene, metric))})
+    except TemplateError as error:
+        return made.model_copy(update={"error": prefix + str(error)})
+
+
+def variables(scene: Scene, metric: CanaryMetric) -> dict[str, object]:
+    """Flagger's template variables (behaviour sheet §7.2) and ours."""
+    canary = scene.canary
+    ingress = canary.model.ingress_ref
+    return {
+        "name": canary.spec.name,
+        "namespace": canary.spec.namespace,
+        "target": canary.spec.target,
+        "service": canary.names.apex,
+        "ingress": ingress.name if ingress else canary.spec.target,
+        "route": canary.names.route or canary.spec.target,
+        "interval": metric.interval or DEFAULT_INTERVAL,
+        "variables": dict(metric.template_variables),
+        "canaryNodes": queries.node_pattern(scene.nodes),
+        "primaryNodes": queries.node_pattern(scene.found.primary_nodes),
+    }
+
+
+def _bounds(metric: CanaryMetric, *, lower: bool) -> dict[str, float | None]:
+    """`thresholdRange` wins over `threshold`; an absent threshold counts as 0 (behaviour sheet §7.3)."""
+    if metric.threshold_range is not None:
+        return {"lower": metric.threshold_range.min, "upper": metric.threshold_range.max}
+    threshold = metric.threshold or 0.0
+    return {"lower": threshold, "upper": None} if lower else {"lower": None, "upper": threshold}
+
+
+def _evidence(scene: Scene, tick: PendingTick) -> wire.Evidence | None:
+    """Only where the Canary itself relies on the gateway's numbers."""
+    if not any(metric.name in {SUCCESS_RATE, DURATION} for metric in _configured(scene)):
+        return None
+    name, nodes = _route_pattern(scene), queries.node_pattern(scene.nodes)
+    started = scene.state.step_started or tick.due
+    since = queries.window(max(tick.due - started, timedelta(seconds=1)))
+    return wire.Evidence(
+        query=queries.evidence(name, nodes, since),
+        nodes_query=queries.nodes_present(name, since),
+        route_query=queries.evidence_of_route(name, since),
+        provider=wire.Provider(address=_server(scene)),
+        first_tick=scene.state.step_ticks == 0,
+    )
+
+
+def _providers(scene: Scene) -> tuple[wire.Provider, ...]:
+    """Each provider once, the canary's own metrics server first."""
+    found: dict[str, wire.Provider] = {}
+    for metric in metrics(scene):
+        if metric.provider:
+            found.setdefault(metric.provider.model_dump_json(), metric.provider)
+    return tuple(found.values())
+
+
+def _server(scene: Scene) -> str:
+    return scene.canary.model.metrics_server or scene.metrics_server
+
+
+def _route_pattern(scene: Scene) -> str:
+    route = scene.found.route
+    return queries.route_pattern(routes.apisix_names(route, scene.canary.spec.namespace) if route else ())
+
+
+def nodes_of(canary: Canary, found: Found) -> tuple[str, ...]:
+    """The `node` values under which the gateway counts the canary's answers right now."""
+    if routes.resolves_by_service(found.route, canary.names):
+        service = found.services.get(canary.names.canary_service)
+        address = json.text(service, "spec", "clusterIP")
+        if address not in {"", "None"}:
+            return (address,)
+    return found.nodes
+
+
+def remembered(
+    known: tuple[tuple[str, datetime], ...], current: tuple[str, ...], now: datetime, window: timedelta
+) -> tuple[tuple[str, datetime], ...]:
+    """Addresses that still count: those of now, and those that left less than a rate window ago."""
+    kept = {address: seen for address, seen in known if now - seen <= window}
+    kept.update(dict.fromkeys(current, now))
+    return tuple(sorted(kept.items()))
+
+
+def slices_of(found: list[Json]) -> tuple[str, ...]:
+    """Ready addresses of EndpointSlices."""
+    return tuple(sorted({
+        address
+        for each in found
+        for endpoint in json.items(each, "endpoints")
+        if json.value(endpoint, "conditions", "ready") is not False
+        for address in endpoint.get("addresses") or ()
+    }))  # fmt: skip

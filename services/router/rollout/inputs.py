@@ -1,0 +1,109 @@
+"""What reaches the machine: what the world looks like, and what happened.
+
+`Observation` is complete and level-triggered: a decision never rests on a change, only on how things are.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from services.router.rollout.readiness import READY, Readiness
+from services.router.rollout.state import Purpose
+
+
+class Outcome(StrEnum):
+    """Of one check or one verdict; the words of the wire."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    HOLD = "hold"
+    ERROR = "error"
+
+
+class Kind(StrEnum):
+    """What was checked; the words of the wire."""
+
+    METRIC = "metric"
+    HOOK = "hook"
+    GATE = "gate"
+    ROLLBACK = "rollback"
+    EVIDENCE = "evidence"
+    PROVIDER = "provider"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check of a verdict. `message` is the event text, empty when the check has none to tell."""
+
+    name: str
+    kind: Kind
+    outcome: Outcome
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Something may have changed: look at everything again."""
+
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A tick was judged. It counts only for the tick that the state waits for."""
+
+    cause: str
+    revision: str
+    seq: int
+    due: datetime
+    purpose: Purpose
+    outcome: Outcome
+    checks: tuple[Check, ...] = ()
+
+    def of(self, kind: Kind) -> tuple[Check, ...]:
+        return tuple(check for check in self.checks if check.kind is kind)
+
+
+Message = Look | Judged
+
+
+class Verb(StrEnum):
+    """What a person may ask by annotation."""
+
+    APPROVE = "approve"
+    PROMOTE = "promote"
+    ABORT = "abort"
+    RETRY = "retry"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request annotation that was not carried out yet."""
+
+    verb: Verb
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """The world around one canary, read from caches."""
+
+    revision: str = ""
+    """Hash of the target's pod template and tracked configs; empty while it can't be known (see `problem`)."""
+    problem: str = ""
+    """Why nothing can go on (missing target, route, config): the Warning's text."""
+    primary: Readiness = READY
+    primary_promotion: str = ""
+    """Id of the copy the primary carries."""
+    primary_revision: str = ""
+    """The revision the primary was made from; empty if another controller made it."""
+    canary: Readiness = READY
+    canary_scaled: bool = True
+    """The target's spec.replicas is above zero."""
+    refusals: tuple[str, ...] = ()
+    """Texts naming fields that this version refuses."""
+    hold: str = ""
+    """A reason to hold that is ours to find (foreign writer, incompatible CRD)."""
+    warnings: tuple[str, ...] = ()
+    """Texts told once."""
+    request: Request | None = None

@@ -1,0 +1,72 @@
+"""Is a Deployment ready? Flagger's rules and texts, as a pure function over numbers.
+
+Source: behaviour sheet §5.3. `services.router.observe` reads the numbers from the Deployment.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+_WAIT = "waiting for rollout to finish: "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """The numbers of one Deployment that readiness rests on."""
+
+    name: str
+    generation: int = 0
+    observed: int = 0
+    replicas: int | None = 1
+    """spec.replicas; None where it is unset."""
+    current: int = 0
+    """status.replicas"""
+    updated: int = 0
+    available: int = 0
+    exceeded: bool = False
+    """Condition Progressing has reason ProgressDeadlineExceeded."""
+    progressing: bool = False
+    """A Progressing condition exists."""
+    unavailable_since: datetime | None = None
+    """lastUpdateTime of Available=False with reason MinimumReplicasUnavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """`text` is empty when ready. Not retriable means that waiting longer won't help."""
+
+    ready: bool
+    retriable: bool = True
+    text: str = ""
+    deadline: datetime | None = None
+    """When the same state stops being retriable, if it does."""
+
+
+READY = Readiness(True)
+
+
+def readiness(rollout: Rollout, threshold: int, deadline: timedelta, now: datetime) -> Readiness:
+    """Evaluate in Flagger's order. `threshold` is percent of updated replicas that must be available."""
+    text = _unready(rollout, threshold)
+    if text is None:
+        return READY
+    if rollout.exceeded and rollout.generation <= rollout.observed:
+        return Readiness(False, False, text)
+    until = rollout.unavailable_since + deadline if rollout.progressing and rollout.unavailable_since else None
+    if until is not None and until < now:
+        return Readiness(False, False, text, until)
+    return Readiness(False, True, text, until)
+
+
+def _unready(rollout: Rollout, threshold: int) -> str | None:
+    if rollout.generation > rollout.observed:
+        return _WAIT + "observed deployment generation less than desired generation"
+    if rollout.exceeded:
+        return f'deployment "{rollout.name}" exceeded its progress deadline'
+    if rollout.replicas is not None and rollout.updated < rollout.replicas:
+        return _WAIT + f"{rollout.updated} out of {rollout.replicas} new replicas have been updated"
+    if rollout.current > rollout.updated:
+        return _WAIT + f"{rollout.current - rollout.updated} old replicas are pending termination"
+    needed = rollout.updated * threshold // 100
+    if rollout.available < needed:
+        return _WAIT + f"{rollout.available} of {needed} (readyThreshold {threshold}%) updated replicas are available"
+    return None

@@ -1,0 +1,129 @@
+"""The state of one canary's rollout, as `Canary.status` holds it.
+
+Values only; `services.router.status` converts them from and to JSON. `invariants` is checked by tests on every state.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    """Flagger's phases, shown as `status.phase`."""
+
+    NEW = ""
+    INITIALIZING = "Initializing"
+    INITIALIZED = "Initialized"
+    WAITING = "Waiting"
+    PROGRESSING = "Progressing"
+    WAITING_PROMOTION = "WaitingPromotion"
+    PROMOTING = "Promoting"
+    FINALISING = "Finalising"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    TERMINATING = "Terminating"
+
+
+SETTLED = frozenset({Phase.INITIALIZED, Phase.SUCCEEDED, Phase.FAILED})
+"""Nothing is under way, but a drain or a gate may be pending; a new revision starts from here."""
+
+ANALYSING = frozenset({Phase.PROGRESSING, Phase.WAITING_PROMOTION})
+
+
+class Stage(StrEnum):
+    """Where inside a phase; ours, shown as `status.serinus.stage`."""
+
+    IDLE = ""
+    DRAINING = "draining"
+    """The losing side has weight 0; it keeps its replicas until the drain time has passed."""
+    CONFIRMING = "confirming"
+    """confirm-rollout hooks are being asked for the first time."""
+    READYING = "readying"
+    """The canary scales up; weight 0."""
+    PREPARING = "preparing"
+    """The canary is ready; pre-rollout and confirm-traffic-increase hooks decide on the first step; weight 0."""
+    JUDGING = "judging"
+    """The canary has weight and is judged once an interval."""
+    COPYING = "copying"
+    """The primary gets the new template and rolls out; traffic stays where it is."""
+    SHIFTING = "shifting"
+    """The promoted primary takes its traffic back in steps."""
+
+
+class Purpose(StrEnum):
+    """What the pending tick asks; the same words as on the wire."""
+
+    CONFIRM_ROLLOUT = "confirm-rollout"
+    PRE_ROLLOUT = "pre-rollout"
+    ANALYSIS = "analysis"
+    POST_ROLLOUT = "post-rollout"
+    PROVIDERS = "providers"
+    TIMER = "timer"
+
+
+@dataclass(frozen=True, slots=True)
+class PendingTick:
+    """The one tick this canary waits for. `seq` is the transition that armed it."""
+
+    seq: int
+    due: datetime
+    purpose: Purpose
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Nothing is judged for now, and nothing counted. Bounded by progressDeadlineSeconds."""
+
+    reason: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """Everything a decision may rest on beside spec and observation."""
+
+    phase: Phase = Phase.NEW
+    stage: Stage = Stage.IDLE
+    weight: int = 0
+    """The canary's share in percent, as the route shall have it. The primary has the rest."""
+    failed_checks: int = 0
+    iterations: int = 0
+    revision: str = ""
+    """Under analysis, or the last one that was."""
+    promoted: str = ""
+    """The revision the primary was last promoted (or initialized) with."""
+    promotion: str = ""
+    """Id of the copy that the primary shall carry; empty while it keeps what it has."""
+    transition: int = 0
+    seq: int = 0
+    """Number of the last rollout event."""
+    tick: PendingTick | None = None
+    hold: Hold | None = None
+    rollout_started: datetime | None = None
+    step_started: datetime | None = None
+    step_ticks: int = 0
+    """Ticks judged since the weight was applied: 0 until the first."""
+    noticed: tuple[str, ...] = field(default=())
+    """Warnings already told, so that a lasting condition is told once."""
+    request: str = ""
+    """Id of the last request annotation that was carried out."""
+    providers_checked: bool = False
+    supported: bool = True
+
+
+def invariants(state: State) -> list[str]:
+    """What must hold of every state, as sentences about what doesn't."""
+    broken = []
+    if not 0 <= state.weight <= 100:
+        broken.append(f"weight {state.weight} is no percentage")
+    if state.weight and state.phase in {Phase.NEW, Phase.INITIALIZING, Phase.INITIALIZED, Phase.SUCCEEDED}:
+        broken.append(f"{state.phase} with canary weight {state.weight}")
+    if state.phase is Phase.FINALISING and state.weight:
+        broken.append("Finalising with canary weight")
+    if state.stage in {Stage.READYING, Stage.PREPARING} and state.phase is not Phase.PROGRESSING:
+        broken.append(f"{state.stage} in {state.phase}")
+    blocked = any(notice.startswith("block:") for notice in state.noticed)
+    if state.phase in ANALYSING and state.tick is None and not blocked:
+        broken.append(f"{state.phase}/{state.stage} waits for no tick")
+    return broken

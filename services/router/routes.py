@@ -1,0 +1,99 @@
+"""The generated ApisixRoute, from the route that people wrote. Pure, on unstructured JSON: no field of any controller
+version is lost, and integers stay integers (W-A1, W-A13).
+
+The source route is never changed. The generated one holds the managed rule alone, above the source by priority.
+"""
+
+import copy
+from typing import Final
+
+from shared.canary.names import Names
+from shared.kube import json
+from shared.kube.json import Json
+
+PRIORITY: Final = 10000
+_NOT_COPIED: Final = (
+    "argocd.argoproj.io/",
+    "toolkit.fluxcd.io",
+    "helm.sh/",
+    "kubectl.kubernetes.io/",
+    "config.k8s.io/",
+)
+"""Keys of GitOps and packaging tools: a copy would make them prune or fight over the generated route (W-A17)."""
+_NOT_COPIED_EXACTLY: Final = frozenset(
+    {"app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "argocd.argoproj.io/instance"}
+)
+
+
+class NoRoute(Exception):
+    """The source route can't be used; the text is Flagger's."""
+
+
+def managed_rule(source: Json | None, names: Names, namespace: str) -> Json:
+    """The first http rule that points at the apex Service. Raises NoRoute with Flagger's text."""
+    if not names.route:
+        raise NoRoute("apisix route selector is empty")
+    route = f"{names.route}.{namespace}"
+    if source is None:
+        raise NoRoute(f'APISIX route {route} get query error: apisixroutes.apisix.apache.org "{names.route}" not found')
+    rules = json.items(source, "spec", "http")
+    if not rules:
+        raise NoRoute(f"APISIX route {route}'s spec.http is empty")
+    for rule in rules:
+        backends = json.items(rule, "backends")
+        if any(json.text(backend, "serviceName") == names.apex for backend in backends):
+            if len(backends) != 1:
+                text = f"http route {json.text(rule, 'name')} only one http backend is supported"
+                raise NoRoute(f"APISIX route {route}'s {text}")
+            return rule
+    raise NoRoute(f"Can not find {names.apex} backend on apisix route {route} ")
+
+
+def generated_spec(source: Json, names: Names, namespace: str, weight: int) -> Json:
+    """The generated route's spec with `weight` percent on the canary. Raises NoRoute."""
+    rule = copy.deepcopy(managed_rule(source, names, namespace))
+    backend = json.items(rule, "backends")[0]
+    rule["priority"] = PRIORITY
+    rule["backends"] = [
+        {**backend, "serviceName": names.primary_service, "weight": 100 - weight},
+        {**copy.deepcopy(backend), "serviceName": names.canary_service, "weight": weight},
+    ]
+    # `stream` entries would claim the same ingress port twice (W-A12).
+    kept = {key: copy.deepcopy(value) for key, value in json.mapping(source, "spec").items() if key != "stream"}
+    return {**kept, "http": [rule]}
+
+
+def copied(metadata: Json) -> dict[str, str]:
+    """Labels or annotations of the source that may be copied."""
+    return {
+        key: value
+        for key, value in metadata.items()
+        if key not in _NOT_COPIED_EXACTLY and not any(part in key for part in _NOT_COPIED)
+    }
+
+
+def canary_weight(route: Json | None, names: Names) -> int | None:
+    """The canary's share in percent as the generated route has it, or None if it can't be told."""
+    for rule in json.items(route, "spec", "http"):
+        weights = {
+            json.text(backend, "serviceName"): json.number(backend, "weight", default=100)
+            for backend in json.items(rule, "backends")
+        }
+        if {names.primary_service, names.canary_service} <= set(weights):
+            total = weights[names.primary_service] + weights[names.canary_service]
+            return round(100 * weights[names.canary_service] / total) if total else 50
+    return None
+
+
+def resolves_by_service(route: Json | None, names: Names) -> bool:
+    """True where APISIX sends to the Service's address, so that one constant `node` stands for all its pods."""
+    backends = [backend for rule in json.items(route, "spec", "http") for backend in json.items(rule, "backends")]
+    ours = [backend for backend in backends if json.text(backend, "serviceName") == names.canary_service]
+    return any(json.text(backend, "resolveGranularity") == "service" for backend in ours)
+
+
+def apisix_names(route: Json, namespace: str) -> tuple[str, ...]:
+    """What APISIX calls the rules of this route, as its metrics' `route` label has it."""
+    return tuple(
+        f"{namespace}_{json.name(route)}_{json.text(rule, 'name')}" for rule in json.items(route, "spec", "http")
+    )

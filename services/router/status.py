@@ -1,0 +1,235 @@
+"""`Canary.status` from and to the machine's state. Pure.
+
+Flagger's fields keep their meaning; ours live under `status.serinus`. Hashes of Flagger (`lastAppliedSpec`,
+`lastPromotedSpec`, `trackedConfigs`) stay as found until a rollout of ours ends.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from services.router.rollout.machine import Decision
+from services.router.rollout.state import SETTLED, Hold, PendingTick, Phase, Purpose, Stage, State
+from services.router.rollout.texts import Draft
+from shared.kube import json
+from shared.kube.json import Json
+
+KEPT_TRANSITIONS: Final = 20
+SCHEMA: Final = 1
+
+_MESSAGES: Final = {
+    Phase.INITIALIZED: ("True", "{kind} initialization completed."),
+    Phase.WAITING: ("Unknown", "Waiting for approval."),
+    Phase.WAITING_PROMOTION: ("Unknown", "Waiting for approval."),
+    Phase.PROGRESSING: ("Unknown", "New revision detected, progressing canary analysis."),
+    Phase.PROMOTING: ("Unknown", "Canary analysis completed, starting primary rolling update."),
+    Phase.FINALISING: ("Unknown", "Canary analysis completed, routing all traffic to primary."),
+    Phase.SUCCEEDED: ("True", "Canary analysis completed successfully, promotion finished."),
+    Phase.FAILED: ("False", "Canary analysis failed, {kind} scaled to zero."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a commit writes beside the state."""
+
+    kind: str
+    configs: Mapping[str, str] | None
+    """Checksums of the tracked configs that belong to the state's revision; None while tracking is off."""
+    nodes: tuple[tuple[str, datetime], ...]
+    """The canary's addresses and when each was last seen ready."""
+    cause: str
+
+
+def decode(document: Json) -> State:
+    """The state of a Canary object; a Canary without status is new. Fields of Flagger fill what ours don't say."""
+    status = json.mapping(document, "status")
+    own = json.mapping(status, "serinus")
+    phase = json.text(status, "phase")
+    tick = json.mapping(own, "tick")
+    hold = json.mapping(own, "hold")
+    return State(
+        phase=Phase(phase) if phase in set(Phase) else Phase.NEW,
+        stage=Stage(json.text(own, "stage")) if json.text(own, "stage") in set(Stage) else Stage.IDLE,
+        weight=json.number(status, "canaryWeight"),
+        failed_checks=json.number(status, "failedChecks"),
+        iterations=json.number(status, "iterations"),
+        revision=json.text(own, "revision"),
+        promoted=json.text(own, "promotedRevision"),
+        promotion=json.text(own, "promotion"),
+        transition=json.number(own, "transition"),
+        seq=json.number(own, "seq"),
+        tick=_tick(tick) if tick else None,
+        hold=Hold(json.text(hold, "reason"), _required(hold, "since")) if hold else None,
+        rollout_started=_time(own, "rolloutStartedAt"),
+        step_started=_time(own, "stepStartedAt"),
+        step_ticks=json.number(own, "stepTicks"),
+        noticed=tuple(str(text) for text in own.get("noticed") or ()),
+        request=json.text(own, "request"),
+        providers_checked=json.flag(own, "providersChecked"),
+        supported=own.get("supported") is not False,
+    )
+
+
+def _tick(tick: Json) -> PendingTick | None:
+    purpose = json.text(tick, "purpose")
+    if purpose not in set(Purpose):
+        return None
+    return PendingTick(json.number(tick, "seq"), _required(tick, "due"), Purpose(purpose), json.text(tick, "revision"))
+
+
+def encode(document: Json, decision: Decision, recorded: Recorded, now: datetime) -> Json:
+    """The whole new status of this Canary object after the decision."""
+    state = decision.state
+    old = json.mapping(document, "status")
+    status = dict(old)
+    status.update(
+        phase=str(state.phase),
+        canaryWeight=state.weight,
+        failedChecks=state.failed_checks,
+        iterations=state.iterations,
+        lastTransitionTime=stamp(now.replace(microsecond=0)),
+        conditions=_conditions(old, state, recorded.kind, now),
+        serinus=_own(old, decision, recorded, now),
+    )
+    if state.phase in SETTLED:
+        status.update(lastAppliedSpec=short(state.revision), lastPromotedSpec=short(state.promoted))
+        if recorded.configs is not None:
+            status["trackedConfigs"] = dict(recorded.configs)
+    return status
+
+
+def _own(old: Json, decision: Decision, recorded: Recorded, now: datetime) -> Json:
+    state = decision.state
+    own = dict(json.mapping(old, "serinus"))
+    tick = state.tick
+    own.update(
+        schema=SCHEMA,
+        stage=str(state.stage),
+        revision=state.revision,
+        promotedRevision=state.promoted,
+        promotion=state.promotion,
+        transition=state.transition,
+        seq=state.seq,
+        stepTicks=state.step_ticks,
+        noticed=list(state.noticed),
+        request=state.request,
+        providersChecked=state.providers_checked,
+        supported=state.supported,
+        observedGeneration=json.number(old, "serinus", "observedGeneration"),
+        configs=dict(recorded.configs or {}),
+        nodes=[{"address": address, "lastSeen": stamp(seen)} for address, seen in recorded.nodes],
+        transitions=[*_kept(old), _transition(decision, recorded.cause, now)],
+    )
+    _set(own, "tick", tick and {
+        "seq": tick.seq, "due": stamp(tick.due), "purpose": str(tick.purpose), "revision": tick.revision,
+    })  # fmt: skip
+    _set(own, "hold", state.hold and {"reason": state.hold.reason, "since": stamp(state.hold.since)})
+    _set(own, "rolloutStartedAt", state.rollout_started and stamp(state.rollout_started))
+    _set(own, "stepStartedAt", state.step_started and stamp(state.step_started))
+    return own
+
+
+def _set(target: Json, key: str, value: object) -> None:
+    if value:
+        target[key] = value
+    else:
+        target.pop(key, None)
+
+
+def _kept(old: Json) -> list[Json]:
+    return json.items(old, "serinus", "transitions")[-(KEPT_TRANSITIONS - 1) :]
+
+
+def _transition(decision: Decision, cause: str, now: datetime) -> Json:
+    state = decision.state
+    first = state.seq - len(decision.events) + 1
+    return {
+        "seq": state.transition,
+        "at": stamp(now),
+        "phase": str(state.phase),
+        "stage": str(state.stage),
+        "cause": cause,
+        "rule": decision.rule,
+        "weight": state.weight,
+        "failedChecks": state.failed_checks,
+        "events": [_event(first + index, draft) for index, draft in enumerate(decision.events)],
+    }
+
+
+def _event(seq: int, draft: Draft) -> Json:
+    event: Json = {
+        "seq": seq,
+        "type": str(draft.type),
+        "eventType": "Warning" if draft.warning else "Normal",
+        "message": draft.message,
+    }
+    if draft.alert:
+        event["alert"] = {
+            "severity": draft.alert.severity, "message": draft.alert.message, "details": draft.alert.details,
+        }  # fmt: skip
+    return event
+
+
+def _conditions(old: Json, state: State, kind: str, now: datetime) -> list[Json]:
+    """`Promoted` as Flagger has it, and `Supported` once something was refused."""
+    had = {json.text(each, "type"): each for each in json.items(old, "conditions")}
+    found = []
+    if state.phase is not Phase.NEW:
+        value, message = _MESSAGES.get(state.phase, ("Unknown", "New {kind} detected, starting initialization."))
+        found.append(
+            _condition(had.get("Promoted"), "Promoted", value, str(state.phase), message.format(kind=kind), now)
+        )
+    if not state.supported or "Supported" in had:
+        reasons = [
+            notice.removeprefix("block:refused: ") for notice in state.noticed if notice.startswith("block:refused")
+        ]
+        value, reason = ("True", "Supported") if state.supported else ("False", "Refused")
+        found.append(
+            _condition(had.get("Supported"), "Supported", value, reason, "; ".join(reasons) or "Supported.", now)
+        )
+    return found
+
+
+def _condition(had: Json | None, kind: str, value: str, reason: str, message: str, now: datetime) -> Json:
+    same = had is not None and had.get("status") == value
+    if had is not None and same and had.get("reason") == reason and had.get("message") == message:
+        return had
+    since = json.text(had, "lastTransitionTime") if same else ""
+    return {
+        "type": kind, "status": value, "reason": reason, "message": message,
+        "lastUpdateTime": stamp(now.replace(microsecond=0)),
+        "lastTransitionTime": since or stamp(now.replace(microsecond=0)),
+    }  # fmt: skip
+
+
+def last_transition(document: Json) -> Json:
+    """The last transition: the only one whose events' publication can be in doubt."""
+    transitions = json.items(document, "status", "serinus", "transitions")
+    return transitions[-1] if transitions else {}
+
+
+def known_nodes(document: Json) -> tuple[tuple[str, datetime], ...]:
+    """The canary's addresses as last recorded."""
+    nodes = json.items(document, "status", "serinus", "nodes")
+    return tuple((json.text(node, "address"), _required(node, "lastSeen")) for node in nodes)
+
+
+def short(revision: str) -> str:
+    """A revision as Flagger's fields and webhook checksums carry it."""
+    return revision[:16]
+
+
+def stamp(moment: datetime) -> str:
+    """RFC 3339 in UTC; fractions only where there are some, since the printer column shows seconds."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _time(obj: Json, key: str) -> datetime | None:
+    text = json.text(obj, key)
+    return datetime.fromisoformat(text) if text else None
+
+
+def _required(obj: Json, key: str) -> datetime:
+    return _time(obj, key) or datetime.fromtimestamp(0, UTC)

@@ -1,0 +1,164 @@
+"""The watched cluster as one canary sees it: from caches to `Found`. No writes here, and no decisions.
+
+Secrets and ConfigMaps are cached without their data; a tracked one is read by name when its version moves, hashed and
+forgotten.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from services.router import questions, wanted
+from services.router.observe import Found
+from services.router.parse import Canary
+from services.router.ports import Cache, Writes
+from shared.canary import configs
+from shared.errors import RetryLater
+from shared.kube import json, kinds
+from shared.kube.json import Json
+from shared.kube.kinds import Kind
+
+_KINDS: Final = {"ConfigMap": kinds.CONFIG_MAP, "Secret": kinds.SECRET}
+_SERVICE_LABEL: Final = "kubernetes.io/service-name"
+WATCHED: Final = (
+    kinds.CANARY, kinds.METRIC_TEMPLATE, kinds.DEPLOYMENT, kinds.SERVICE, kinds.ENDPOINT_SLICE, kinds.AUTOSCALER,
+    kinds.APISIX_ROUTE, kinds.CONFIG_MAP, kinds.SECRET,
+)  # fmt: skip
+METADATA_ONLY: Final = frozenset({kinds.CONFIG_MAP, kinds.SECRET})
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """The configs of a target: checksums by key, or why they can't be known."""
+
+    checksums: Mapping[str, str] | None
+    problem: str = ""
+
+
+class World:
+    """Everything the router watches."""
+
+    def __init__(self, caches: Mapping[Kind, Cache], cluster: Writes, *, tracking: bool) -> None:
+        self._caches = caches
+        self._cluster = cluster
+        self._tracking = tracking
+        self._checksums: dict[tuple[str, str, str], tuple[str, str | None]] = {}
+
+    def cache(self, kind: Kind) -> Cache:
+        return self._caches[kind]
+
+    def by_name(self, kind: str) -> Cache | None:
+        """The cache of a kind by its name, as facts carry it."""
+        return next((cache for each, cache in self._caches.items() if each.kind == kind), None)
+
+    def seed(self, kind: str, namespace: str, name: str, version: str, checksum: str | None) -> None:
+        """Take a checksum that the watcher has computed, so that nobody reads the object twice."""
+        if checksum:
+            self._checksums[kind, namespace, name] = (version, checksum)
+
+    async def found(self, canary: Canary, *, invalid: str = "", hold: str = "") -> Found:
+        """What is there for this canary. Reads the API only for a tracked config whose version moved."""
+        names, namespace = canary.names, canary.spec.namespace
+        target = self.cache(kinds.DEPLOYMENT).get(namespace, names.target)
+        tracked = await self._tracked(namespace, target)
+        services = self.cache(kinds.SERVICE)
+        routes = self.cache(kinds.APISIX_ROUTE)
+        return Found(
+            target=target,
+            primary=self.cache(kinds.DEPLOYMENT).get(namespace, names.primary),
+            services={
+                name: service
+                for name in (names.apex, names.primary_service, names.canary_service)
+                if (service := services.get(namespace, name)) is not None
+            },
+            source_route=routes.get(namespace, names.route) if names.route else None,
+            route=routes.get(namespace, names.canary_route) if names.route else None,
+            autoscaler=self._autoscaler(namespace, names.autoscaler),
+            primary_autoscaler=self._autoscaler(namespace, names.primary_autoscaler),
+            other_autoscaler="" if names.autoscaler else self._scaling(namespace, names.target),
+            nodes=self._addresses(namespace, names.canary_service),
+            primary_nodes=self._addresses(namespace, names.primary_service),
+            templates=self._templates(canary),
+            configs=tracked.checksums,
+            config_problem=tracked.problem,
+            copies=self._copies(namespace, tracked.checksums or {}),
+            rival=self._rival(canary),
+            invalid=invalid,
+            hold=hold,
+        )
+
+    def _autoscaler(self, namespace: str, name: str) -> Json | None:
+        return self.cache(kinds.AUTOSCALER).get(namespace, name) if name else None
+
+    def _scaling(self, namespace: str, target: str) -> str:
+        for each in self.cache(kinds.AUTOSCALER).by_namespace(namespace):
+            reference = json.mapping(each, "spec", "scaleTargetRef")
+            if (json.text(reference, "kind"), json.text(reference, "name")) == ("Deployment", target):
+                return json.name(each)
+        return ""
+
+    def _addresses(self, namespace: str, service: str) -> tuple[str, ...]:
+        slices = self.cache(kinds.ENDPOINT_SLICE).by_namespace(namespace)
+        return questions.slices_of(
+            [each for each in slices if json.text(each, "metadata", "labels", _SERVICE_LABEL) == service]
+        )
+
+    def _templates(self, canary: Canary) -> dict[tuple[str, str], Json]:
+        cache, found = self.cache(kinds.METRIC_TEMPLATE), {}
+        for metric in canary.model.analysis.metrics if canary.model.analysis else ():
+            if metric.template_ref:
+                key = (metric.template_ref.namespace or canary.spec.namespace, metric.template_ref.name)
+                if (template := cache.get(*key)) is not None:
+                    found[key] = template
+        return found
+
+    def _copies(self, namespace: str, tracked: Mapping[str, str]) -> dict[str, str]:
+        found = {}
+        for key in tracked:
+            kind, _, name = key.partition("/")
+            cache = self.cache(kinds.SECRET if kind == "secret" else kinds.CONFIG_MAP)
+            copy = cache.get(namespace, f"{name}-primary")
+            found[key] = json.text(copy, "metadata", "annotations", wanted.CHECKSUM)
+        return found
+
+    def _rival(self, canary: Canary) -> str:
+        """An older Canary of the same target; the first of equals by name."""
+        mine = (json.text(canary.document, "metadata", "creationTimestamp"), canary.spec.name)
+        for each in self.cache(kinds.CANARY).by_namespace(canary.spec.namespace):
+            if json.uid(each) == canary.spec.uid or json.text(each, "spec", "targetRef", "name") != canary.spec.target:
+                continue
+            if (json.text(each, "metadata", "creationTimestamp"), json.name(each)) < mine:
+                return f"{json.name(each)}.{json.namespace(each)}"
+        return ""
+
+    # --- tracked configs -------------------------------------------------------------------------------------
+
+    async def _tracked(self, namespace: str, target: Json | None) -> Tracked:
+        if not self._tracking:
+            return Tracked(None)
+        checksums: dict[str, str] = {}
+        for reference in configs.references(json.mapping(target, "spec", "template")):
+            kind = _KINDS[reference.kind]
+            seen = self.cache(kind).get(namespace, reference.name)
+            if seen is None:
+                if reference.optional:
+                    continue
+                text = f'{reference.kind.lower()} {reference.name}.{namespace} get query error: {kind.plural} "{reference.name}" not found'
+                return Tracked(checksums, text)
+            checksum = await self._checksum(kind, seen)
+            if checksum is not None:
+                checksums[reference.key] = checksum
+        return Tracked(checksums)
+
+    async def _checksum(self, kind: Kind, seen: Json) -> str | None:
+        """Of this object at this version; None if it opts out of tracking."""
+        key = (kind.kind, json.namespace(seen), json.name(seen))
+        known = self._checksums.get(key)
+        if known is None or known[0] != json.version(seen):
+            full = await self._cluster.get(kind, key[1], key[2])
+            if full is None:
+                raise RetryLater(f"{kind.kind} {key[2]}.{key[1]} went away while it was read", delay=0.2)
+            value = None if configs.ignored({"kind": kind.kind, **full}) else configs.checksum(full.get("data"))
+            known = (json.version(full), value)
+            self._checksums[key] = known
+        return known[1]

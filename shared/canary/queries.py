@@ -1,0 +1,136 @@
+"""PromQL of the builtin checks: pure text, rendered by the router, asked by the analyzer.
+
+What the texts rest on, measured on real gateways:
+
+* `node` is the upstream address that answered; it is empty where the gateway answered by itself. So the canary's own
+  numbers are the series of its own addresses, and a 5xx without a node is the gateway's failure to reach anybody.
+* A route is labelled with its name (`prefer_name: true`) or with the CRC-32 of that name, so both are matched.
+* Series of a route outlive it, and a scrape that failed once makes every series stale at that moment. So counters are
+  compared through `last_over_time`, which looks past such a gap; an instant selector would see no earlier value and
+  take the counter's whole life for new requests.
+
+Patterns are plain regular expressions; quoting them for PromQL happens here and nowhere else.
+"""
+
+import math
+import re
+import zlib
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Final
+
+ONLINE: Final = "vector(1)"
+"""Asked to see whether a Prometheus answers at all; the answer must be 1."""
+
+NOBODY: Final = "-"
+"""A node pattern that no address matches. An empty pattern would match the series that have no node."""
+
+LOOKBACK: Final = "5m"
+"""How far back a counter's last sample is taken from; Prometheus' own default for instant selectors."""
+
+_STATUS: Final = "apisix_http_status"
+_LATENCY: Final = "apisix_http_latency"
+_UPSTREAM: Final = 'type="upstream"'
+_ANY_NODE: Final = 'node!=""'
+_SPECIAL: Final = re.compile(r"[\\.+*?()|\[\]{}^$]")
+
+
+def route_pattern(names: Iterable[str]) -> str:
+    """Matches the `route` label of these APISIX routes, be it the name or the id."""
+    return "|".join(f"{_literal(name)}|{zlib.crc32(name.encode()):x}" for name in names) or NOBODY
+
+
+def node_pattern(addresses: Iterable[str]) -> str:
+    """Matches the `node` label of these IP addresses; newer gateways put IPv6 in brackets, older ones don't."""
+    return "|".join(rf"\[?{_literal(ip)}\]?" if ":" in ip else _literal(ip) for ip in sorted(set(addresses))) or NOBODY
+
+
+def window(span: timedelta) -> str:
+    """A PromQL duration of at least that span, in whole seconds."""
+    return f"{max(1, math.ceil(span.total_seconds()))}s"
+
+
+def success_rate(route_regex: str, node_regex: str, interval: str) -> str:
+    """Percent of the canary's requests within the interval that weren't answered 5xx.
+
+    A 5xx without a node is charged to the canary: it may have been the canary that couldn't be reached. 0 when
+    everything fails; nothing (or NaN) when there was no traffic.
+    """
+    own = _series(_STATUS, route_regex, _node(node_regex))
+    good = _series(_STATUS, route_regex, _node(node_regex), 'code!~"5.."')
+    lost = _series(_STATUS, route_regex, 'node=""', 'code=~"5.."')
+    return _percent(_grown(good, interval), f"{_grown(own, interval)} or {_grown(lost, interval)}")
+
+
+def success_rate_of_route(route_regex: str, interval: str) -> str:
+    """The same over primary and canary together, where no `node` label tells them apart."""
+    every = _series(_STATUS, route_regex)
+    good = _series(_STATUS, route_regex, 'code!~"5.."')
+    return _percent(_grown(good, interval), _grown(every, interval))
+
+
+def duration(route_regex: str, node_regex: str, interval: str) -> str:
+    """99th percentile of the canary's request latency within the interval, in milliseconds."""
+    return _p99(_series(f"{_LATENCY}_bucket", route_regex, 'type="request"', _node(node_regex)), interval)
+
+
+def duration_of_route(route_regex: str, interval: str) -> str:
+    """The same over primary and canary together."""
+    return _p99(_series(f"{_LATENCY}_bucket", route_regex, 'type="request"'), interval)
+
+
+def evidence(route_regex: str, node_regex: str, since: str) -> str:
+    """How many requests the canary itself answered within the last `since`."""
+    return f"sum({_grown(_series(_STATUS, route_regex, _node(node_regex)), since)})"
+
+
+def evidence_of_route(route_regex: str, since: str) -> str:
+    """How many requests of the route reached any upstream within the last `since`.
+
+    Counted by upstream latency, which exists only where an upstream was used: a route that answers everything by
+    itself (a redirect, a refused login) moves no request to anybody and gives no evidence.
+    """
+    return f"sum({_grown(_series(f'{_LATENCY}_count', route_regex, _UPSTREAM), since)})"
+
+
+def nodes_present(route_regex: str, since: str) -> str:
+    """Those of `evidence_of_route` that carry a node; none of some means that the `node` label is switched off."""
+    return f"sum({_grown(_series(f'{_LATENCY}_count', route_regex, _UPSTREAM, _ANY_NODE), since)})"
+
+
+def _grown(series: str, since: str) -> str:
+    """By how much each counter grew: the difference, or all of it if it was born or reset in between.
+
+    Rejected: `rate()` and `increase()`. They need two samples inside the window and never see a counter's first
+    value, so the first failures of a canary, and short steps altogether, would be invisible to them.
+    """
+    now = f"last_over_time({series}[{LOOKBACK}])"
+    return f"({now} - last_over_time({series}[{LOOKBACK}] offset {since}) >= 0 or {now})"
+
+
+def _percent(part: str, whole: str) -> str:
+    """Zero percent, rather than nothing, where the part has no series at all."""
+    return f"(sum({part}) or on() vector(0)) / sum({whole}) * 100"
+
+
+def _p99(series: str, interval: str) -> str:
+    return f"histogram_quantile(0.99, sum by (le) ({_grown(series, interval)}))"
+
+
+def _node(node_regex: str) -> str:
+    return f"node=~{_quoted(node_regex or NOBODY)}"
+
+
+def _series(metric: str, route_regex: str, *matchers: str) -> str:
+    return f"{metric}{{{','.join((f'route=~{_quoted(route_regex or NOBODY)}', *matchers))}}}"
+
+
+def _literal(text: str) -> str:
+    """The text itself as a regular expression of RE2, which Prometheus uses."""
+    return _SPECIAL.sub(r"\\\g<0>", text)
+
+
+def _quoted(text: str) -> str:
+    """A PromQL string: double quotes, with backslash, quote and newline escaped."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
