@@ -4,8 +4,11 @@ It is independent of the services' own client on purpose: a test must not ask th
 """
 
 import asyncio
+import contextlib
 import json
+import socket
 import ssl
+import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -41,20 +44,31 @@ class Api:
         self.ca_file = ca_file
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
     async def __aenter__(self) -> Self:
         tls = ssl.create_default_context(cafile=self.ca_file) if self.ca_file else True
         # Watches pin a connection each, so they come on top of those that carry requests.
-        connector = aiohttp.TCPConnector(limit=self._connections, ssl=tls)
+        connector = aiohttp.TCPConnector(limit=self._connections, ssl=tls, socket_factory=self._socket)
         self._session = aiohttp.ClientSession(connector=connector, headers=self._headers, read_bufsize=2**22)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        if self._session is None:
+            return
+        await self._session.close()
+        self._session = None
+        # The connections of cancelled requests and watches are still saying goodbye in TLS, which aiohttp doesn't wait
+        # for; an event loop that closes meanwhile would leak them.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                while left := [sock for sock in self._sockets if sock.fileno() != -1]:
+                    for sock in left:
+                        with contextlib.suppress(OSError):
+                            sock.shutdown(socket.SHUT_RDWR)
+                    await asyncio.sleep(0.001)
 
     async def get(self, path: str, **query: str) -> Json:
         """GET an object, or a list of them."""
@@ -148,6 +162,11 @@ class Api:
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise TimeoutError(f"{path} isn't as awaited after {timeout} s: {str(last)[:2000]}") from None
+
+    def _socket(self, address: tuple[Any, ...]) -> socket.socket:
+        made = socket.socket(*address[:3])
+        self._sockets.add(made)
+        return made
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:

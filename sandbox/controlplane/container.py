@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import replace
 
 from sandbox.controlplane import probes
@@ -83,10 +84,9 @@ class Container:
     async def _probe(self) -> None:
         """Follow the probes while the process runs; ends only when the container has to be restarted."""
         if "startupProbe" in self._manifest:
-            verdicts = probes.results(self._manifest["startupProbe"], self.port)
-            if not await anext(verdicts):
-                return
-            await verdicts.aclose()
+            async with aclosing(probes.results(self._manifest["startupProbe"], self.port)) as verdicts:
+                if not await anext(verdicts):
+                    return
         async with asyncio.TaskGroup() as group:
             readiness = group.create_task(self._follow_readiness())
             await self._liveness_fails()
@@ -100,9 +100,10 @@ class Container:
     async def _liveness_fails(self) -> None:
         if "livenessProbe" not in self._manifest:
             await asyncio.get_running_loop().create_future()  # never
-        async for alive in probes.results(self._manifest["livenessProbe"], self.port):
-            if not alive:
-                return
+        async with aclosing(probes.results(self._manifest["livenessProbe"], self.port)) as verdicts:
+            async for alive in verdicts:
+                if not alive:
+                    return
 
     def _set(self, state: ContainerState) -> None:
         self.state = state

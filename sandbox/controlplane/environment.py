@@ -46,8 +46,9 @@ async def mounts(api: Api, pod: Json, container: Json, folder: Path, token: Toke
     for mount in container.get("volumeMounts", []):
         place = folder / mount["name"]
         if not place.exists():  # the containers of a pod share its volumes
+            files = await _files(api, pod, volumes[mount["name"]], token)
             place.mkdir(parents=True)
-            for name, content in (await _files(api, pod, volumes[mount["name"]], token)).items():
+            for name, content in files.items():
                 (place / name).parent.mkdir(parents=True, exist_ok=True)
                 (place / name).write_bytes(content)
         places[mount["mountPath"].rstrip("/")] = str(place / mount.get("subPath", ""))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sandbox.controlplane import environment, server
-from sandbox.controlplane.api import Api, Json
+from sandbox.controlplane.api import Api, ApiError, Json
 from sandbox.controlplane.container import Container
 from sandbox.controlplane.pods import Seen
 from sandbox.ports import free_port
@@ -74,8 +74,10 @@ class ProcessRunner:
             return
         running = self._running[pod["metadata"]["uid"]] = _Running()
         for manifest in pod["spec"]["containers"]:
-            running.containers.append(await self._container(pod, manifest, running.changed))
+            running.containers.append(await self._configured(pod, manifest, running.changed))
         running.tasks = [asyncio.create_task(container.run()) for container in running.containers]
+        for task in running.tasks:
+            task.add_done_callback(lambda _: running.changed.set())
 
     async def stop(self, pod: Json) -> None:
         """End the pod's processes as its grace period says."""
@@ -84,11 +86,8 @@ class ProcessRunner:
             return
         for task in running.tasks:
             task.cancel()
-        results = await asyncio.gather(*running.tasks, return_exceptions=True)
+        await asyncio.gather(*running.tasks, return_exceptions=True)  # `observe` has raised what failed
         await asyncio.gather(*(container.stop() for container in running.containers))
-        for error in results:
-            if isinstance(error, Exception):
-                raise error
 
     def observe(self, pod: Json) -> AsyncIterator[Seen] | None:
         """How the pod's containers are, now and at each change."""
@@ -97,6 +96,18 @@ class ProcessRunner:
 
     def _mine(self, pod: Json) -> bool:
         return bool(pod["metadata"].get("labels", {}).get("app.kubernetes.io/part-of") == self._part_of)
+
+    async def _configured(self, pod: Json, manifest: Json, changed: asyncio.Event) -> Container:
+        """Wait a while for Secrets and accounts that are applied after the Deployment; a kubelet waits for ever."""
+        attempts = 30
+        while True:
+            try:
+                return await self._container(pod, manifest, changed)
+            except environment.CannotStart:
+                attempts -= 1
+                if not attempts:
+                    raise
+            await asyncio.sleep(1.0)
 
     async def _container(self, pod: Json, manifest: Json, changed: asyncio.Event) -> Container:
         meta, port = pod["metadata"], free_port()
@@ -130,7 +141,7 @@ class ProcessRunner:
         env = {"SERINUS_KUBE_URL": self._api.url}
         if self._api.ca_file is not None:
             env["SERINUS_KUBE_CA_FILE"] = str(self._api.ca_file)
-        account = await self._api.get(_account(pod))
+        account = await self._account(pod)
         wanted = pod["spec"].get("automountServiceAccountToken", account.get("automountServiceAccountToken", True))
         if wanted:
             token = folder / "token"
@@ -139,19 +150,24 @@ class ProcessRunner:
             env["SERINUS_KUBE_TOKEN_FILE"] = str(token)
         return env
 
+    async def _account(self, pod: Json) -> Json:
+        name = pod["spec"].get("serviceAccountName", "default")
+        try:
+            return await self._api.get(f"/api/v1/namespaces/{pod['metadata']['namespace']}/serviceaccounts/{name}")
+        except ApiError as error:
+            raise environment.CannotStart(f"service account {name}: {error}") from error
+
     async def _token(self, pod: Json, seconds: int) -> str:
         name = pod["spec"].get("serviceAccountName", "default")
         return await server.service_account_token(self._api, pod["metadata"]["namespace"], name, seconds)
 
 
 async def _changes(running: _Running) -> AsyncIterator[Seen]:
-    """Ends when the pod's tasks failed; a change that comes while the last one is being written isn't lost."""
+    """Raises what failed in the pod's tasks; a change that comes while the last one is being written isn't lost."""
     while True:
         running.changed.clear()
+        for task in running.tasks:
+            if task.done() and not task.cancelled():
+                task.result()
         yield running.seen()
         await running.changed.wait()
-
-
-def _account(pod: Json) -> str:
-    name = pod["spec"].get("serviceAccountName", "default")
-    return f"/api/v1/namespaces/{pod['metadata']['namespace']}/serviceaccounts/{name}"

@@ -5,22 +5,27 @@ none hides behind another; then gates, which are worth asking only if all of tha
 """
 
 import asyncio
+import logging
 from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from services.analyzer import policy
 from services.analyzer.policy import Answer, Reply, Sightings
-from services.analyzer.ports import Hooks, Markers, Metrics, Outbox
-from shared.bus.markers import State
+from services.analyzer.ports import Hooks, Markers, Meter, Outbox, Prometheus
+from shared.bus.markers import MarkerState
 from shared.canary import queries
 from shared.errors import RetryLater
+from shared.runtime.clock import Clock
+from shared.wire import subjects
 from shared.wire.messages import Check, Evidence, Hook, Metric, Outcome, Provider, Question, Tick
 
 Result = TypeVar("Result")
 
 _UNASKED: Final = Answer()
+_log: Final = logging.getLogger(__name__)
 
 
 class Note(BaseModel):
@@ -33,21 +38,27 @@ class Note(BaseModel):
     repeated: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Analyzer:
     """Judges ticks. Holds nothing between them."""
 
-    def __init__(self, metrics: Metrics, hooks: Hooks, markers: Markers, outbox: Outbox, judged_by: str = "") -> None:
-        self._metrics = metrics
-        self._hooks = hooks
-        self._markers = markers
-        self._outbox = outbox
-        self._judged_by = judged_by
+    prometheus: Prometheus
+    hooks: Hooks
+    markers: Markers
+    outbox: Outbox
+    clock: Clock
+    meter: Meter
+    judged_by: str = ""
 
-    async def on_tick(self, tick: Tick) -> Outcome:
+    async def on_tick(self, tick: Tick) -> None:
         """Judges a tick and stores the verdict. Raises RetryLater when the bus is away; survives redelivery."""
-        verdict = policy.verdict(tick, await self._checks(tick), self._judged_by)
-        await self._outbox.verdict(verdict)
-        return verdict.outcome
+        late = (self.clock.now() - tick.tick.due).total_seconds()
+        self.meter.observe("serinus_tick_lateness_seconds", max(0.0, late))
+        verdict = policy.verdict(tick, await self._checks(tick), self.judged_by)
+        subject = subjects.inbox(tick.canary.namespace, tick.canary.name)
+        await self.outbox.publish(subject, verdict, stream=subjects.INBOX_STREAM, message_id=verdict.id)
+        self.meter.inc("serinus_verdicts_total", outcome=verdict.outcome)
+        _log.info("judged %s: %s", verdict.purpose, verdict.outcome, extra={"checks": len(verdict.checks)})
 
     async def _checks(self, tick: Tick) -> list[Check]:
         question = tick.question
@@ -83,16 +94,16 @@ class Analyzer:
     async def _call(self, tick: Tick, position: int, hook: Hook) -> Reply:
         """Calls a hook once, as far as that can be known: a call whose end isn't known is repeated and says so."""
         key = f"{tick.id}/{position}/{hook.name}"
-        state, note = await self._markers.begin(key)
-        if state is State.DONE:
-            return _remembered(note)
-        reply = await self._hooks.call(hook, tick.question.payload, event_id=key, repeated=state is State.UNSURE)
+        state = await self.markers.begin(key)
+        if state is MarkerState.DONE:
+            return _remembered(await self.markers.note(key))
+        reply = await self.hooks.call(hook, tick.question.payload, event_id=key, repeated=state is MarkerState.UNSURE)
         ended = Note(accepted=reply.accepted, error=reply.error, repeated=reply.repeated)
-        await self._markers.done(key, ended.model_dump_json())
+        await self.markers.done(key, ended.model_dump_json())
         return reply
 
     async def _look(self, providers: Sequence[Provider]) -> list[Check]:
-        answers = await _together(*(self._metrics.ask(provider, queries.ONLINE) for provider in providers))
+        answers = await _together(*(self.prometheus.ask(provider, queries.ONLINE) for provider in providers))
         return [policy.judge_provider(*each) for each in zip(providers, answers, strict=True)]
 
     async def _measure(self, question: Question) -> list[Check]:
@@ -110,7 +121,10 @@ class Analyzer:
         if asked is None:
             return None
         own, nodes, route = await _together(
-            *(self._metrics.ask(asked.provider, query) for query in (asked.query, asked.nodes_query, asked.route_query))
+            *(
+                self.prometheus.ask(asked.provider, query)
+                for query in (asked.query, asked.nodes_query, asked.route_query)
+            )
         )
         return Sightings(own=own, nodes=nodes, route=route)
 
@@ -124,7 +138,7 @@ class Analyzer:
     async def _ask(self, metric: Metric, query: str) -> Answer:
         if metric.provider is None or policy.unaskable(metric):
             return _UNASKED
-        return await self._metrics.ask(metric.provider, query)
+        return await self.prometheus.ask(metric.provider, query)
 
 
 def _remembered(note: str) -> Reply:

@@ -65,14 +65,14 @@ class Answer:
     fault: Fault = Fault.NONE
 
     @property
-    def silent(self) -> bool:
-        """There was an answer, and no number in it."""
-        return self.fault is Fault.NONE and (self.value is None or math.isnan(self.value))
+    def number(self) -> float | None:
+        """The value, unless there is none or it's not a number."""
+        return None if self.fault or self.value is None or math.isnan(self.value) else self.value
 
     @property
     def count(self) -> float:
         """The value as a count: 0 for silence and faults."""
-        return 0.0 if self.fault or self.value is None or math.isnan(self.value) else self.value
+        return self.number or 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +122,7 @@ def judge_provider(provider: Provider, answer: Answer) -> Check:
         message, outcome = texts.secret_unusable(provider, answer.error), Outcome.ERROR
     elif answer.fault is Fault.PROVIDER:
         message, outcome = texts.provider_unusable(provider, answer.error), Outcome.ERROR
-    elif answer.error or answer.value is None:
+    elif answer.fault or answer.value is None:
         error = f"running query failed: {answer.error or texts.NO_VALUES}"
         message, outcome = texts.offline(provider, error), Outcome.ERROR
     elif answer.value != 1:
@@ -158,7 +158,7 @@ def judge_metric(question: Question, metric: Metric, answer: Answer, sightings: 
         kind=CheckKind.METRIC,
         outcome=outcome,
         type=metric.source,
-        value=None if answer.value is None or math.isnan(answer.value) else _shown(metric, answer.value),
+        value=None if answer.number is None else _shown(metric, answer.number),
         lower=metric.lower,
         upper=metric.upper,
         query=query,
@@ -169,31 +169,16 @@ def judge_metric(question: Question, metric: Metric, answer: Answer, sightings: 
 
 def judge_evidence(question: Question, asked: Evidence, seen: Sightings, metrics: Sequence[Check]) -> Check:
     """Did the canary serve anybody? `metrics` are the other checks, so that nothing is said twice."""
-    said = {check.message for check in metrics}
     counted = seen.route if seen.label_off else seen.own
-    warning = LABEL_OFF if seen.label_off else ""
-    error = next((each.error for each in (seen.own, seen.nodes, seen.route) if each.fault), "")
-    message, reason, value = "", warning, None if counted.fault else counted.count
-    if counted.count > 0:
-        outcome = Outcome.PASS
-    elif any(each.fault is Fault.CLUSTER for each in (seen.own, seen.nodes, seen.route)):
-        outcome, reason = Outcome.HOLD, error
-    elif error:
-        message = texts.query_failed(MetricSource.SUCCESS_RATE, texts.SUCCESS_RATE, error)
-        outcome, reason = Outcome.ERROR, error
-    elif asked.first_tick:
-        outcome, reason = Outcome.HOLD, NOT_MOVED
-    else:
-        message = texts.no_values(question, MetricSource.SUCCESS_RATE, texts.SUCCESS_RATE)
-        outcome, reason = Outcome.FAIL, NOT_SERVED
+    outcome, message, reason = _weight(question, asked, seen, counted)
     return Check(
         name="evidence",
         kind=CheckKind.EVIDENCE,
         outcome=outcome,
-        value=value,
+        value=None if counted.fault else counted.count,
         query=asked.route_query if seen.label_off else asked.query,
-        message="" if message in said else message,
-        reason=reason,
+        message="" if message in {check.message for check in metrics} else message,
+        reason="; ".join(filter(None, (reason, LABEL_OFF if seen.label_off else ""))),
     )
 
 
@@ -232,12 +217,28 @@ def _meaning(question: Question, metric: Metric, answer: Answer, still: bool) ->
         return Outcome.ERROR, error, ""
     if answer.fault is not Fault.NONE:
         return _broken(metric, answer)
-    if answer.value is None or math.isnan(answer.value):
+    if answer.number is None:
         if still:
             return Outcome.HOLD, "", NOT_MOVED
         return Outcome.FAIL, texts.no_values(question, metric.source, metric.name), texts.NO_VALUES
-    broken = _out_of_bounds(question, metric, _shown(metric, answer.value))
+    broken = _out_of_bounds(question, metric, _shown(metric, answer.number))
     return (Outcome.FAIL, broken, "") if broken else (Outcome.PASS, "", "")
+
+
+def _weight(question: Question, asked: Evidence, seen: Sightings, counted: Answer) -> tuple[Outcome, str, str]:
+    """(outcome, Flagger's sentence, reason) of what was counted."""
+    if counted.count > 0:
+        return Outcome.PASS, "", ""
+    faults = [each for each in (seen.own, seen.nodes, seen.route) if each.fault]
+    for each in faults:
+        if each.fault is Fault.CLUSTER:
+            return Outcome.HOLD, "", each.error
+    if faults:
+        error = faults[0].error
+        return Outcome.ERROR, texts.query_failed(MetricSource.SUCCESS_RATE, texts.SUCCESS_RATE, error), error
+    if asked.first_tick:
+        return Outcome.HOLD, "", NOT_MOVED
+    return Outcome.FAIL, texts.no_values(question, MetricSource.SUCCESS_RATE, texts.SUCCESS_RATE), NOT_SERVED
 
 
 def _broken(metric: Metric, answer: Answer) -> tuple[Outcome, str, str]:

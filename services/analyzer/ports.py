@@ -3,10 +3,14 @@
 from collections.abc import Mapping
 from typing import Protocol
 
+from pydantic import BaseModel
+
 from services.analyzer.policy import Answer, Reply
+from shared.bus.markers import MarkerState
 from shared.kube.json import Json
 from shared.kube.kinds import Kind
-from shared.wire.messages import Hook, HookPayload, Provider, SecretRef, Verdict
+from shared.runtime.metrics import CounterName, HistogramName
+from shared.wire.messages import Hook, HookPayload, Provider, SecretRef
 
 
 class Objects(Protocol):
@@ -24,7 +28,7 @@ class Credentials(Protocol):
     async def read(self, ref: SecretRef) -> Mapping[str, str]: ...
 
 
-class Metrics(Protocol):
+class Prometheus(Protocol):
     """Asks a Prometheus. Never raises for anything a Prometheus can do; may take its timeout. May be repeated."""
 
     async def ask(self, provider: Provider, query: str) -> Answer: ...
@@ -37,14 +41,24 @@ class Hooks(Protocol):
 
 
 class Outbox(Protocol):
-    """Stores a verdict for the router. A second one of the same id is dropped. Raises RetryLater."""
+    """Stores a message. A repeat of the same id is dropped, which counts as success. Raises RetryLater."""
 
-    async def verdict(self, verdict: Verdict) -> None: ...
+    async def publish(self, subject: str, message: BaseModel, *, stream: str, message_id: str = "") -> None: ...
 
 
 class Markers(Protocol):
     """Remembers across processes which calls were begun and how they ended. Raises RetryLater."""
 
-    async def begin(self, key: str) -> tuple[State, str]: ...
+    async def begin(self, key: str) -> MarkerState: ...
 
     async def done(self, key: str, note: str = "") -> None: ...
+
+    async def note(self, key: str) -> str: ...
+
+
+class Meter(Protocol):
+    """Counts and measures."""
+
+    def inc(self, name: CounterName, amount: float = 1.0, /, **labels: str) -> None: ...
+
+    def observe(self, name: HistogramName, value: float, /, **labels: str) -> None: ...

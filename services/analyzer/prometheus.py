@@ -42,7 +42,7 @@ CLIENTS: Final = 128
 """Clients kept: one per Prometheus and credentials. A rotated secret makes a new one."""
 
 Observe = Callable[[str, float], None]
-"""(outcome, seconds) of every query that was really sent; the outcome is `ok`, `empty` or `error`."""
+"""(reason, seconds) of every query that was really sent; the reason is empty when there was an answer."""
 
 _SPACE: Final = re.compile(r"[\t\n\f\r ]+")
 
@@ -90,8 +90,7 @@ class Prometheus:
     async def _send(self, source: Source, query: str) -> Answer:
         begun = self._monotonic()
         answer = await self._client(source).ask(query)
-        outcome = "error" if answer.fault else "empty" if answer.silent else "ok"
-        self._observe(outcome, self._monotonic() - begun)
+        self._observe(samples.reason_of(answer.error) if answer.fault else "", self._monotonic() - begun)
         return answer
 
     def _client(self, source: Source) -> "_Client":

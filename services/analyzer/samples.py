@@ -69,6 +69,14 @@ def cause(error: Exception) -> str:
     return _MEMORY.sub("", str(origin)) or type(origin).__name__
 
 
+def reason_of(error: str) -> str:
+    """One of five words for an error text, to count by."""
+    if TOO_LATE in error:
+        return "timeout"
+    words = {"error response": "refused", "request failed": "unreachable", "error unmarshaling": "malformed"}
+    return next((word for start, word in words.items() if error.startswith(start)), "unsuitable")
+
+
 def root(error: BaseException) -> BaseException:
     """The first failure in a chain of translated ones."""
     while (earlier := error.__cause__ or error.__context__) is not None:

@@ -13,7 +13,6 @@ from shared.wire.messages import Hook, Metric, MetricSource, Provider, Question
 NO_VALUES: Final = "no values found"
 NO_QUESTION: Final = "Metric query failed for no usable metrics template and query were configured"
 SUCCESS_RATE: Final = "request-success-rate"
-BUILTIN: Final = frozenset({MetricSource.SUCCESS_RATE, MetricSource.DURATION})
 
 _APPROVALS: Final = {
     "confirm-rollout": "approval",
@@ -87,7 +86,7 @@ def out_of_bounds(question: Question, metric: Metric, value: float, sign: str, b
             what = f"success rate {fixed(value)}% {sign} {shortest(bound)}%"
         case MetricSource.DURATION:
             what = f"request duration {_span(value)} {sign} {_span(bound)}"
-        case MetricSource.QUERY | MetricSource.TEMPLATE:
+        case _:
             what = f"{metric.name} {fixed(value)} {sign} {shortest(bound)}"
     return f"Halt {_canary(question)} advancement {what}"
 
@@ -100,7 +99,7 @@ def no_values(question: Question, source: MetricSource, name: str) -> str:
             return _no_traffic(question, name)
         case MetricSource.QUERY:
             return f"Halt advancement no values found for metric: {name}"
-        case MetricSource.TEMPLATE:
+        case _:
             return f"Halt advancement no values found for custom metric: {name}: {NO_VALUES}"
 
 
@@ -110,7 +109,7 @@ def query_failed(source: MetricSource, name: str, error: str) -> str:
             return f"Prometheus query failed: running query failed: {error}"
         case MetricSource.QUERY:
             return f"Prometheus query failed for {name}: {error}"
-        case MetricSource.TEMPLATE:
+        case _:
             return f"Metric query failed for {name}: {error}"
 
 

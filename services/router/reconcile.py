@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from shared.runtime.clock import Clock
-
 from services.router import notices, observe, parse, policy, questions, status, wanted
 from services.router.converge import Converge
 from services.router.observe import Found
@@ -29,6 +27,7 @@ from shared.canary.resource import InvalidCanary, seconds
 from shared.errors import RetryLater
 from shared.kube import json, kinds
 from shared.kube.json import Json
+from shared.runtime.clock import Clock
 from shared.wire import messages as wire
 from shared.wire import subjects
 
@@ -96,6 +95,8 @@ class Reconciler:
             raise RetryLater(problem, delay=5.0)
         if isinstance(inbound, wire.Fact):
             await self._catch_up(inbound)
+        if isinstance(inbound, wire.Nudge) and inbound.reason == "overdue":
+            self._armed.pop(inbound.canary.uid, None)  # the bus may have lost the tick
         message, checks = _message(inbound)
         told: tuple[wire.Check, ...] = ()
         for _ in range(MOST_STEPS):
@@ -257,6 +258,7 @@ class Reconciler:
         subject = subjects.tick(canary.spec.namespace, canary.spec.name)
         last = await self._bus.last(subjects.TICK_STREAM, subject)
         if last is None:
+            # Judged already and the verdict is on its way, or lost: then the sweep forgets it and it is armed again.
             armed = self._armed.get(canary.spec.uid)
             return armed is not None and armed[0] == seq
         tick = wire.Tick.model_validate_json(last[1])
@@ -266,9 +268,23 @@ class Reconciler:
         self._published.pop(uid, None)
         self._armed.pop(uid, None)
 
-    def lost(self, uid: str) -> None:
-        """The bus may have lost this canary's tick: arm it again at the next look."""
-        self._armed.pop(uid, None)
+    async def refresh(self, ref: wire.CanaryRef) -> None:
+        """After a lost race: read what the watch hasn't brought yet."""
+        for kind in (kinds.CANARY, kinds.DEPLOYMENT, kinds.APISIX_ROUTE):
+            cache = self._world.cache(kind)
+            for name in self._names(ref, kind):
+                fresh = await self._cluster.get(kind, ref.namespace, name)
+                if fresh is not None:
+                    cache.absorb(fresh)
+
+    def _names(self, ref: wire.CanaryRef, kind: kinds.Kind) -> tuple[str, ...]:
+        document = self._world.cache(kinds.CANARY).get(ref.namespace, ref.name)
+        if kind is kinds.CANARY or document is None:
+            return (ref.name,) if kind is kinds.CANARY else ()
+        canary, _ = self._read(document)
+        if kind is kinds.DEPLOYMENT:
+            return canary.names.target, canary.names.primary
+        return tuple(name for name in (canary.names.canary_route,) if name)
 
     # --- the sweep -------------------------------------------------------------------------------------------
 

@@ -1,0 +1,41 @@
+"""The router's settings; shared groups come from shared.runtime.settings."""
+
+from pydantic import Field
+
+from shared.runtime.settings import BusSettings, KubeSettings, ServiceSettings
+
+
+class RouterSettings(BusSettings, KubeSettings, ServiceSettings):
+    """What only the router decides by."""
+
+    mesh_provider: str = Field(
+        default="apisix", description="Provider of Canaries without spec.provider; they are ours only if it is apisix."
+    )
+    metrics_server: str = Field(
+        default="http://prometheus:9090",
+        description="Prometheus for builtin checks and inline queries of Canaries without spec.metricsServer.",
+    )
+    selector_labels: str = Field(
+        default="app,name,app.kubernetes.io/name",
+        description="Labels, separated by commas, of which a target's selector must have one; the first found tells "
+        "primary and canary apart. Flagger's default.",
+    )
+    include_label_prefix: str = Field(
+        default="", description="Prefixes, separated by commas, of labels that generated objects take over; * for all."
+    )
+    enable_config_tracking: bool = Field(
+        default=True,
+        description="Follow ConfigMaps and Secrets of targets as part of their revision, as Flagger's "
+        "`-enable-config-tracking`. False needs no rights on them.",
+    )
+    drain_seconds: float = Field(
+        default=10.0,
+        ge=0,
+        description="Seconds that a side keeps its replicas after its weight went to zero; gateways lag behind. 10 s "
+        "is the shortest pause that Flagger leaves.",
+    )
+    sweep_seconds: float = Field(
+        default=5.0,
+        gt=0,
+        description="Seconds between looks through the caches for overdue ticks and lost facts; costs no request.",
+    )

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from services.watcher.policy import Address
-from services.watcher.ports import Counters
 from shared.errors import Never, RetryLater
 from shared.wire.messages import CanaryRef, Fact
 
@@ -56,13 +55,14 @@ class Outbox:
     def __init__(
         self,
         send: Callable[[Fact], Awaitable[None]],
-        counters: Counters,
+        published: Callable[[str, float], None],
         *,
         width: int = WIDTH,
         chance: Callable[[], float] = random.random,
     ) -> None:
+        """`published` gets (kind, seconds since the change was heard of) of every fact that was stored."""
         self._send = send
-        self._counters = counters
+        self._published = published
         self._width = width
         self._chance = chance
         self._desks: dict[str, _Desk] = {}
@@ -102,7 +102,6 @@ class Outbox:
             failed = await self._turn(desk)
             desk.busy = False
             if failed:
-                self._counters.retried()
                 delay = min(MOST, FIRST * 2.0 ** min(desk.attempt, 10)) * (0.5 + self._chance() / 2)
                 desk.attempt += 1
                 desk.retry = asyncio.get_running_loop().call_later(delay, self._call, uid)
@@ -139,11 +138,10 @@ class Outbox:
     async def _tell(self, pending: Pending, fact: Fact | None) -> None:
         if fact is not None:
             await self._send(fact)
-            self._counters.published(pending.object.kind, asyncio.get_running_loop().time() - pending.heard)
+            self._published(pending.object.kind, asyncio.get_running_loop().time() - pending.heard)
 
     def _refuse(self, desk: _Desk, pending: Pending, error: Never) -> None:
         log.error("a fact about %s can't be told: %s", "/".join(pending.object), error)
-        self._counters.refused()
         self._done(desk, pending)
 
     def _done(self, desk: _Desk, pending: Pending) -> None:

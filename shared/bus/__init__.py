@@ -1,0 +1,1 @@
+"""The only code that touches NATS: accounts, streams, the broker, consuming, publishing, markers."""

@@ -65,6 +65,10 @@ class Caches:
         for informer in self._each():
             await informer.wait_synced()
 
+    def synced(self) -> bool:
+        """Has everything been listed once?"""
+        return all(informer.synced() for informer in self._each())
+
     def healthy(self) -> bool:
         return all(informer.healthy() for informer in self._each())
 

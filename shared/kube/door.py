@@ -41,7 +41,7 @@ Observe = Callable[[str, str, str, float], None]
 
 
 class KubeSettings(Protocol):
-    """Where the API server is. All empty: the pod's service account, or else the user's kubeconfig."""
+    """Where the API server is; shared.runtime.settings describes each field."""
 
     @property
     def kube_url(self) -> str: ...
@@ -49,6 +49,8 @@ class KubeSettings(Protocol):
     def kube_token_file(self) -> str: ...
     @property
     def kube_ca_file(self) -> str: ...
+    @property
+    def kubeconfig(self) -> str: ...
 
 
 class Cluster:
@@ -221,10 +223,11 @@ async def connect(
     try:
         if settings.kube_url:
             _explicit(options, settings)
-        elif not _in_cluster(options):
-            loader = await config.load_kube_config(client_configuration=options)
+        elif settings.kubeconfig or not _in_cluster(options):
+            loader = await config.load_kube_config(settings.kubeconfig or None, client_configuration=options)
         api = client.ApiClient(options)
         api.rest_client = _Rest(options)
+        api.user_agent = field_manager
     except (config.ConfigException, OSError, ValueError) as error:
         raise Never(f"no way to the Kubernetes API: {error}") from error
     cluster = Cluster(api, field_manager=field_manager, timeout=timeout, observe=observe)
@@ -259,6 +262,7 @@ def _directly(options: Any, token_file: str) -> None:
     def renew(current: Any) -> None:
         current.api_key["BearerToken"] = token.header()
 
+    options.api_key["BearerToken"] = ""  # without an entry the library doesn't ask the hook
     options.refresh_api_key_hook = renew
 
 

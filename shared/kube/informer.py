@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from shared.errors import Never, RetryLater
-from shared.kube import json
+from shared.kube import json, requests
 from shared.kube.errors import Expired, Gone, Refused
 from shared.kube.json import Json
 from shared.kube.kinds import Kind
@@ -93,14 +93,14 @@ class Informer:
         pace: Pace = PACE,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """`observe` gets (kind, what): `list`, `event`, `failure`. `chance` answers between 0 and 1."""
+        """`observe` gets (kind, reason) whenever the watch had to be opened again; `chance` answers 0 to 1."""
         self.kind = kind
         self.namespace = namespace
         self._cluster = cluster
         self._metadata_only = metadata_only
         self._keep = keep
         self._store = Store(on_change)
-        self._observe = observe or (lambda kind, what: None)
+        self._observe = observe or (lambda kind, reason: None)
         self._pace = pace
         self._chance = chance
         self._synced = asyncio.Event()
@@ -117,6 +117,10 @@ class Informer:
     async def wait_synced(self) -> None:
         """Returns once the first list is complete."""
         await self._synced.wait()
+
+    def synced(self) -> bool:
+        """Has the kind been listed once?"""
+        return self._synced.is_set()
 
     def healthy(self) -> bool:
         """Is this cache complete, and the way to its source open (but for an outage of a few seconds)?"""
@@ -189,8 +193,10 @@ class Informer:
                     await self._list()
                 await self._follow()
                 if loop.time() - begin < self._pace.steady:
+                    self._observe(self.kind.kind, "ended early")
                     wait = self._back_off()
             except Expired:
+                self._observe(self.kind.kind, "expired")
                 self._resume = ""
                 wait = self._back_off() if self._attempt else 0.0
                 self._attempt += 1
@@ -211,7 +217,6 @@ class Informer:
         seen: set[tuple[str, str]] = set()
         version = ""
         back_in_time = False
-        self._observe(self.kind.kind, "list")
         async for objects, version in self._cluster.pages(self.kind, self.namespace, "", self._metadata_only, limit):
             self._contact()
             back_in_time = back_in_time or json.order(version) < json.order(self._store.version)
@@ -250,7 +255,6 @@ class Informer:
             self._store.remove(self._trimmed(obj))
         if version:
             self._resume = self._store.version = version
-        self._observe(self.kind.kind, "event")
         self._wake()
 
     def _trimmed(self, obj: Json) -> Json:
@@ -273,7 +277,7 @@ class Informer:
 
     def _failed(self, error: RetryLater | Never) -> float:
         """Notes the failure, tells it once per outage, and answers how long to wait."""
-        self._observe(self.kind.kind, "failure")
+        self._observe(self.kind.kind, requests.outcome(error))
         if self._failing_since is None:
             self._failing_since = asyncio.get_running_loop().time()
         if self._complaint != type(error).__name__:

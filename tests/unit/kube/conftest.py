@@ -20,6 +20,7 @@ class Access:
     kube_url: str
     kube_token_file: str = ""
     kube_ca_file: str = ""
+    kubeconfig: str = ""
 
 
 @pytest.fixture

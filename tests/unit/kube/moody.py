@@ -73,7 +73,9 @@ class Moody:
 
     async def bookmark(self, version: int) -> None:
         """Also a way to lie about versions."""
-        await self._append(self.version, {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": str(version)}}})
+        await self._append(
+            self.version, {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": str(version)}}}
+        )
 
     def compact(self) -> None:
         """Forgets the past: whoever resumes from it gets a 410."""

@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from shared.kube import door, informer, kinds
 from tests.unit.kube import moody as fake
@@ -126,10 +127,12 @@ async def test_empty_streams_are_no_storm(moody: Moody, cluster: door.Cluster) -
     "mood",
     [
         pytest.param(lambda m: fake.streams(m, HTML), id="HTML with status 200"),
-        pytest.param(lambda m: fake.answers(lambda: fake.web.Response(status=502, body=HTML)), id="HTML with status 502"),
+        pytest.param(lambda m: fake.answers(lambda: web.Response(status=502, body=HTML)), id="HTML with status 502"),
         pytest.param(lambda m: fake.answers(lambda: fake.status(500, "etcdserver: leader changed")), id="500"),
         pytest.param(lambda m: fake.answers(lambda: fake.status(401, "Unauthorized")), id="401"),
-        pytest.param(lambda m: fake.streams(m, b'{"type":"ADDED","object":{"metadata":{"na'), id="torn, closed in order"),
+        pytest.param(
+            lambda m: fake.streams(m, b'{"type":"ADDED","object":{"metadata":{"na'), id="torn, closed in order"
+        ),
         pytest.param(lambda m: fake.streams(m, b'{"type":"ADDED","obj', abort=True), id="torn, cut"),
         pytest.param(lambda m: fake.streams(m, b"[1, 2]\n"), id="no object"),
         pytest.param(lambda m: fake.streams(m, b'{"a": 1}\n'), id="no event"),
@@ -155,7 +158,7 @@ async def test_a_list_that_is_none_deletes_nothing(body: bytes, moody: Moody, cl
         moody.compact()
         moody.version += 1
         moody.compact()
-        moody.list_moods.append(fake.answers(lambda: fake.web.Response(status=200, body=body)))
+        moody.list_moods.append(fake.answers(lambda: web.Response(status=200, body=body)))
         moody.drop()
         await eventually(lambda: moody.counted(watch=False) == 3)
         assert followed.told() == ["+a"]
@@ -170,7 +173,15 @@ async def test_lines_longer_than_4_mib(moody: Moody, cluster: door.Cluster) -> N
 
 async def test_many_events_in_one_chunk_and_one_event_in_many(moody: Moody, cluster: door.Cluster) -> None:
     lines = b"".join(
-        encoding.dumps({"type": "ADDED", "object": {"metadata": {"namespace": "test", "name": name, "uid": name, "resourceVersion": str(200 + at)}}}).encode() + b"\n"
+        encoding.dumps(
+            {
+                "type": "ADDED",
+                "object": {
+                    "metadata": {"namespace": "test", "name": name, "uid": name, "resourceVersion": str(200 + at)}
+                },
+            }
+        ).encode()
+        + b"\n"
         for at, name in enumerate("abc")
     )
     moody.version = 199
@@ -229,17 +240,21 @@ async def test_a_server_that_goes_back_in_time_is_listed_again(moody: Moody, clu
 async def test_a_kind_that_is_not_served_is_awaited_with_one_log_line(
     moody: Moody, cluster: door.Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "shared.kube")
     moody.served = False
     async with following(cluster) as followed:
         await eventually(lambda: moody.counted(watch=False) > 4)
         assert not followed.informer.healthy()
-        assert len(caplog.records) == 1
+        assert len(_said(caplog)) == 1
         moody.served = True
         await moody.put("a")
         await eventually(lambda: followed.names() == {"a"})
         assert followed.informer.healthy()
-        assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+        assert _said(caplog) == ["WARNING", "INFO"]
+
+
+def _said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.levelname for record in caplog.records if record.name.startswith("shared.kube")]
 
 
 async def test_absorbed_answers_are_there_at_once_and_told_once(moody: Moody, cluster: door.Cluster) -> None:

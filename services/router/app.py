@@ -1,0 +1,137 @@
+"""Composition of the router: real parts, passed down. Nothing else happens here."""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Final
+
+from services.router import handlers
+from services.router.gauges import Gauges
+from services.router.ports import Cache
+from services.router.reconcile import Reconciler, Rules
+from services.router.schema import Schema, slim
+from services.router.settings import RouterSettings
+from services.router.sweep import Sweep
+from services.router.wanted import Options
+from services.router.world import METADATA_ONLY, WATCHED, World
+from shared.bus import broker as bus
+from shared.bus.publish import Publisher
+from shared.kube import door, kinds, measures
+from shared.kube.caches import Caches, Follow
+from shared.kube.informer import Informer
+from shared.kube.json import Json
+from shared.kube.kinds import Kind
+from shared.runtime.serve import Runtime
+
+SERVICE: Final = "router"
+FIELD_MANAGER: Final = "serinus-router"
+CHECK: Final = 1.0
+"""Seconds between looks at the caches' health; it asks nobody."""
+
+
+class Kept:
+    """One kind of `Caches`, as the world wants it."""
+
+    def __init__(self, caches: Caches, kind: Kind) -> None:
+        self._caches, self._kind = caches, kind
+
+    def get(self, namespace: str, name: str) -> Json | None:
+        return self._caches.get(self._kind, namespace, name)
+
+    def all(self) -> Iterable[Json]:
+        return self._caches.all(self._kind)
+
+    def by_namespace(self, namespace: str) -> Iterable[Json]:
+        return self._caches.by_namespace(self._kind, namespace)
+
+    def absorb(self, obj: Json) -> None:
+        self._caches.absorb(self._kind, obj)
+
+    def forget(self, namespace: str, name: str, uid: str) -> None:
+        self._caches.forget(self._kind, namespace, name, uid)
+
+    async def at_least(self, namespace: str, name: str, resource_version: str, timeout: float) -> Json | None:
+        return await self._caches.at_least(self._kind, namespace, name, resource_version, timeout)
+
+
+def split(text: str) -> tuple[str, ...]:
+    """A list in one setting."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+async def app(settings: RouterSettings, runtime: Runtime) -> None:
+    """Connect, sync the caches, then take messages."""
+    cluster = await door.connect(settings, field_manager=FIELD_MANAGER, observe=measures.requests(runtime.metrics))
+    runtime.stack.push_async_callback(cluster.close)
+    gauges, schema = Gauges(runtime.metrics), Schema()
+    runtime.metrics.set("flagger_info", 1, version="0.1.0", mesh_provider=settings.mesh_provider)
+
+    def canary_changed(kind: Kind, old: Json | None, new: Json | None) -> None:
+        if kind == kinds.CANARY and reconciler.ours(new or old or {}):
+            gauges.changed(old, new)
+
+    def show_schema() -> None:
+        runtime.metrics.set("serinus_crd_incompatible", 1 if schema.problem else 0)
+        runtime.health.set("crds", not schema.problem, schema.problem)
+
+    def crd_changed(old: Json | None, new: Json | None) -> None:
+        if schema.changed(old, new):
+            show_schema()
+
+    watched = [kind for kind in WATCHED if settings.enable_config_tracking or kind not in METADATA_ONLY]
+    follow = {kind: Follow(metadata_only=kind in METADATA_ONLY) for kind in watched}
+    caches = Caches(
+        cluster,
+        follow,
+        namespaces=split(settings.watch_namespace),
+        on_change=canary_changed,
+        observe=measures.Watches(runtime.metrics),
+    )
+    crds = Informer(cluster, kinds.CRD, keep=slim, on_change=crd_changed)
+    broker = bus.make_broker(settings, SERVICE, lambda: runtime.fail("the connection to NATS is closed for good"))
+    publisher = Publisher(broker, runtime)
+    kept: dict[Kind, Cache] = {kind: Kept(caches, kind) for kind in watched}
+    world = World(kept, cluster, tracking=settings.enable_config_tracking)
+    reconciler = Reconciler(
+        world,
+        cluster,
+        publisher,
+        runtime.clock,
+        _rules(settings),
+        schema_problem=lambda: schema.problem,
+        on_commit=gauges.committed,
+        on_stale=lambda: runtime.metrics.inc("serinus_stale_messages_total"),
+    )
+    handlers.register(broker, reconciler, runtime)
+    for name in ("kubernetes", "crds"):
+        runtime.health.component(name)
+    runtime.spawn("caches", caches.run())
+    runtime.spawn("crds", crds.run())
+    await asyncio.gather(caches.wait_synced(), crds.wait_synced())
+    show_schema()
+    runtime.spawn("health of caches", _watch_health(caches, runtime))
+    await bus.connect(broker, runtime)
+    sweep = Sweep(kept[kinds.CANARY], reconciler, publisher, runtime.clock, runtime.metrics, settings.sweep_seconds)
+    runtime.spawn("sweep", _sweeping(sweep, settings.sweep_seconds))
+
+
+async def _watch_health(caches: Caches, runtime: Runtime) -> None:
+    while True:
+        ailing = caches.ailing()
+        runtime.health.set("kubernetes", not ailing, f"not followed: {', '.join(ailing)}")
+        await asyncio.sleep(CHECK)
+
+
+async def _sweeping(sweep: Sweep, period: float) -> None:
+    while True:
+        await asyncio.sleep(period)
+        await sweep.once()
+
+
+def _rules(settings: RouterSettings) -> Rules:
+    return Rules(
+        default_provider=settings.mesh_provider,
+        metrics_server=settings.metrics_server,
+        drain=timedelta(seconds=settings.drain_seconds),
+        options=Options(split(settings.selector_labels), split(settings.include_label_prefix)),
+    )

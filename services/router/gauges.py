@@ -1,0 +1,58 @@
+"""The canaries in Prometheus metrics under Flagger's names: from the Canary cache, and from each transition."""
+
+from collections import Counter
+from typing import Final
+
+from services.router.reconcile import Committed
+from services.router.rollout.state import Phase
+from services.router.rollout.texts import Event
+from shared.kube import json
+from shared.kube.json import Json
+from shared.runtime.metrics import Metrics
+from shared.wire.messages import CheckKind, MetricSource
+
+_STATUS: Final = {Phase.PROGRESSING: 0, Phase.FAILED: 2}
+STRATEGY: Final = "canary"
+"""Flagger's word for rollouts by weight, the only strategy so far."""
+
+
+class Gauges:
+    """Keeps `flagger_*` true."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._namespaces: Counter[str] = Counter()
+
+    def changed(self, old: Json | None, new: Json | None) -> None:
+        """A Canary of ours appeared, changed or went away."""
+        shown = new or old
+        target, namespace = json.text(shown, "spec", "targetRef", "name"), json.namespace(shown)
+        self._namespaces[namespace] += (new is not None) - (old is not None)
+        self._metrics.set("flagger_canary_total", self._namespaces[namespace], namespace=namespace)
+        if new is None:
+            self._metrics.remove("flagger_canary_status", name=target, namespace=namespace)
+            for workload in (target, f"{target}-primary"):
+                self._metrics.remove("flagger_canary_weight", workload=workload, namespace=namespace)
+            return
+        phase, weight = json.text(new, "status", "phase"), json.number(new, "status", "canaryWeight")
+        status = next((value for each, value in _STATUS.items() if each == phase), 1)
+        self._metrics.set("flagger_canary_status", status, name=target, namespace=namespace)
+        self._metrics.set("flagger_canary_weight", weight, workload=target, namespace=namespace)
+        self._metrics.set("flagger_canary_weight", 100 - weight, workload=f"{target}-primary", namespace=namespace)
+
+    def committed(self, done: Committed) -> None:
+        """A transition was stored by this replica."""
+        name, namespace = done.canary.spec.target, done.canary.spec.namespace
+        ends = {draft.type for draft in done.decision.events}
+        labels = {"name": name, "namespace": namespace, "deployment_strategy": STRATEGY}
+        if Event.PROMOTED in ends:
+            status = "skipped" if done.canary.spec.skip_analysis else "completed"
+            self._metrics.inc("flagger_canary_successes_total", **labels, analysis_status=status)
+        if Event.FAILED in ends:
+            self._metrics.inc("flagger_canary_failures_total", **labels, analysis_status="completed")
+        for check in done.checks:
+            if check.kind is CheckKind.METRIC and check.value is not None:
+                value = check.value / 1000 if check.type == MetricSource.DURATION else check.value
+                self._metrics.set(
+                    "flagger_canary_metric_analysis", value, name=name, namespace=namespace, metric=check.name
+                )

@@ -1,0 +1,45 @@
+"""From the inbox to the reconciler: one durable a partition, one message of a partition at a time."""
+
+from typing import Final
+
+from faststream.nats import NatsBroker
+from pydantic import TypeAdapter
+
+from services.router.reconcile import Reconciler
+from shared.bus.consume import Delivery, consume
+from shared.errors import Conflict
+from shared.runtime.serve import Runtime
+from shared.wire import subjects
+from shared.wire.messages import Fact, Inbound, Nudge, Verdict
+
+INBOUND: Final[TypeAdapter[Fact | Verdict | Nudge]] = TypeAdapter(Inbound)
+MOST_CONFLICTS: Final = 5
+"""Lost races that are decided anew at once; a sixth goes back to the queue."""
+
+
+def register(broker: NatsBroker, reconciler: Reconciler, runtime: Runtime) -> None:
+    """All replicas serve all partitions; the bus lets one message of a partition be under way."""
+
+    async def handle(message: Fact | Verdict | Nudge, _: Delivery) -> None:
+        for attempt in range(MOST_CONFLICTS + 1):
+            try:
+                await reconciler.handle(message)
+                return
+            except Conflict:
+                runtime.metrics.inc("serinus_commit_conflicts_total")
+                if attempt == MOST_CONFLICTS:
+                    raise
+                await reconciler.refresh(message.canary)
+
+    for partition in range(subjects.PARTITIONS):
+        consume(
+            broker,
+            stream=subjects.INBOX_STREAM,
+            durable=subjects.router_durable(partition),
+            filter_subject=subjects.inbox_partition(partition),
+            decode=INBOUND,
+            handler=handle,
+            runtime=runtime,
+            service="router",
+            max_deliver=20,
+        )

@@ -1,0 +1,56 @@
+"""Looks through the caches now and then for what no message has told: a tick that is overdue, a fact that was lost.
+
+It decides nothing: it nudges, and the nudge goes through the inbox like everything else.
+"""
+
+import logging
+from datetime import timedelta
+from typing import Final
+
+from services.router.ports import Bus, Cache
+from services.router.reconcile import Reconciler
+from shared.errors import Never, RetryLater
+from shared.kube import json
+from shared.runtime.clock import Clock
+from shared.runtime.metrics import Metrics
+from shared.wire import subjects
+from shared.wire.messages import CanaryRef, Nudge
+
+log = logging.getLogger(__name__)
+GRACE: Final = timedelta(seconds=5)
+"""A tick this late is asked after: longer than the bus is ever late, shorter than any interval."""
+
+
+class Sweep:
+    """One pass over all Canaries that are ours."""
+
+    def __init__(
+        self, canaries: Cache, reconciler: Reconciler, bus: Bus, clock: Clock, metrics: Metrics, period: float
+    ) -> None:
+        self._canaries, self._reconciler, self._bus = canaries, reconciler, bus
+        self._clock, self._metrics, self._period = clock, metrics, period
+
+    async def once(self) -> int:
+        """Nudge whom nobody has told; the number of nudges. All replicas do it, and the bus drops the doubles."""
+        now, nudged = self._clock.now(), 0
+        beat = int(now.timestamp() / self._period)
+        for document in list(self._canaries.all()):
+            try:
+                reason = await self._reconciler.due_for_a_look(document, now, GRACE)
+                if not reason:
+                    continue
+                await self._nudge(document, reason, beat)
+            except (RetryLater, Never) as error:
+                log.info("sweep of %s.%s: %s", json.name(document), json.namespace(document), error)
+                continue
+            nudged += 1
+            if reason == "overdue":
+                self._metrics.inc("serinus_overdue_ticks_total")
+        return nudged
+
+    async def _nudge(self, document: json.Json, reason: str, beat: int) -> None:
+        ref = CanaryRef(namespace=json.namespace(document), name=json.name(document), uid=json.uid(document))
+        transition = json.number(document, "status", "serinus", "transition")
+        message = Nudge(id=f"nudge/{ref.uid}/{transition}/{beat}", canary=ref, reason=reason)
+        subject = subjects.inbox(ref.namespace, ref.name)
+        await self._bus.publish(subject, message, stream=subjects.INBOX_STREAM, message_id=message.id)

@@ -1,0 +1,60 @@
+"""Composition: the caches listen, the handlers think, the outbox speaks."""
+
+import asyncio
+from functools import partial
+from typing import Final
+
+from services.watcher import handlers, memory
+from services.watcher.handlers import Handlers
+from services.watcher.outbox import Outbox
+from services.watcher.settings import Settings
+from shared.bus import broker as nats
+from shared.bus.publish import Publisher
+from shared.kube import door, measures
+from shared.kube.caches import Caches
+from shared.runtime.health import Health
+from shared.runtime.serve import Runtime
+
+COMPONENT: Final = "kubernetes"
+
+CHECK: Final = 1.0
+"""Seconds between looks at the caches' health; it asks nobody."""
+
+
+async def app(settings: Settings, runtime: Runtime) -> None:
+    """Starts everything and returns once NATS is there."""
+    metrics = runtime.metrics
+    runtime.health.component(COMPONENT)
+    cluster = await door.connect(settings, field_manager="serinus-watcher", observe=measures.requests(metrics))
+    runtime.stack.push_async_callback(cluster.close)
+    broker = nats.make_broker(settings, "watcher", lambda: runtime.fail("the connection to NATS is closed for good"))
+    outbox = Outbox(
+        partial(handlers.store, Publisher(broker, runtime)),
+        lambda kind, seconds: metrics.inc("serinus_facts_published_total", kind=kind),
+    )
+    ears = Handlers(cluster=cluster, outbox=outbox, default_provider=settings.mesh_provider)
+    caches = Caches(
+        cluster,
+        memory.follow(config_tracking=settings.enable_config_tracking),
+        namespaces=(settings.watch_namespace,) if settings.watch_namespace else (),
+        on_change=ears.changed,
+        observe=measures.watches(metrics),
+    )
+    runtime.spawn("caches", caches.run())
+    runtime.spawn("ears", listen(caches, ears, runtime.health))
+    await nats.connect(broker, runtime)
+    runtime.spawn("outbox", outbox.run())
+
+
+async def listen(caches: Caches, ears: Handlers, health: Health) -> None:
+    """Lets the handlers speak once everything was listed, and tells ever after whether the caches are in order."""
+    begun = False
+    beat = health.heartbeat("ears", within=30.0)
+    while True:
+        beat()
+        ailing = caches.ailing()
+        if not begun and caches.synced():
+            ears.begin()
+            begun = True
+        health.set(COMPONENT, begun and not ailing, f"not followed: {', '.join(ailing)}" if ailing else "")
+        await asyncio.sleep(CHECK if begun else 0.05)

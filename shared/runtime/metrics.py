@@ -1,0 +1,294 @@
+"""Every metric of every process: one catalogue, read by code, docs and tests."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.process_collector import ProcessCollector
+
+CounterName = Literal[
+    "flagger_canary_successes_total",
+    "flagger_canary_failures_total",
+    "serinus_messages_total",
+    "serinus_dead_letters_total",
+    "serinus_stale_messages_total",
+    "serinus_facts_published_total",
+    "serinus_watch_restarts_total",
+    "serinus_verdicts_total",
+    "serinus_kubernetes_writes_total",
+    "serinus_prometheus_errors_total",
+    "serinus_alerts_total",
+    "serinus_overdue_ticks_total",
+    "serinus_commit_conflicts_total",
+]
+GaugeName = Literal[
+    "flagger_info",
+    "flagger_canary_total",
+    "flagger_canary_status",
+    "flagger_canary_weight",
+    "flagger_canary_metric_analysis",
+    "serinus_crd_incompatible",
+    "serinus_holds",
+    "serinus_info",
+]
+HistogramName = Literal[
+    "flagger_canary_duration_seconds",
+    "serinus_message_seconds",
+    "serinus_tick_lateness_seconds",
+    "serinus_kubernetes_seconds",
+    "serinus_prometheus_query_seconds",
+]
+MetricName = CounterName | GaugeName | HistogramName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One metric, described once."""
+
+    name: MetricName
+    kind: Literal["counter", "gauge", "histogram"]
+    labels: tuple[str, ...] = ()
+    services: str
+    meaning: str
+    buckets: tuple[float, ...] = ()
+
+
+_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Flagger's (the Go client's default) buckets, so that its dashboards read ours."""
+
+_OUTCOMES: Final = "name", "namespace", "deployment_strategy", "analysis_status"
+
+CATALOGUE: Final[tuple[Metric, ...]] = (
+    Metric(
+        name="flagger_info",
+        kind="gauge",
+        labels=("version", "mesh_provider"),
+        services="router",
+        meaning="Always 1; the version and the default provider.",
+    ),
+    Metric(
+        name="flagger_canary_total",
+        kind="gauge",
+        labels=("namespace",),
+        services="router",
+        meaning="Canaries in the namespace.",
+    ),
+    Metric(
+        name="flagger_canary_status",
+        kind="gauge",
+        labels=("name", "namespace"),
+        services="router",
+        meaning="0 progressing, 2 failed, 1 everything else. `name` is the target's.",
+    ),
+    Metric(
+        name="flagger_canary_weight",
+        kind="gauge",
+        labels=("workload", "namespace"),
+        services="router",
+        meaning="Traffic weight in percent; one series for the target, one for `<target>-primary`.",
+    ),
+    Metric(
+        name="flagger_canary_metric_analysis",
+        kind="gauge",
+        labels=("name", "namespace", "metric"),
+        services="router",
+        meaning="Last value of the check: success rate in percent, duration in seconds, else the query's own unit.",
+    ),
+    Metric(
+        name="flagger_canary_duration_seconds",
+        kind="histogram",
+        labels=("name", "namespace"),
+        services="router",
+        meaning="Seconds that the judging of one tick took.",
+        buckets=_SECONDS,
+    ),
+    Metric(
+        name="flagger_canary_successes_total",
+        kind="counter",
+        labels=_OUTCOMES,
+        services="router",
+        meaning="Rollouts that succeeded; `analysis_status` is completed or skipped.",
+    ),
+    Metric(
+        name="flagger_canary_failures_total",
+        kind="counter",
+        labels=_OUTCOMES,
+        services="router",
+        meaning="Rollouts that failed; `analysis_status` is completed.",
+    ),
+    Metric(
+        name="serinus_info",
+        kind="gauge",
+        labels=("version", "service"),
+        services="all",
+        meaning="Always 1; which version of which service this is.",
+    ),
+    Metric(
+        name="serinus_messages_total",
+        kind="counter",
+        labels=("service", "stream", "outcome"),
+        services="all but watcher",
+        meaning="Deliveries by outcome: done, retry (put back), newer (put back: a newer wire schema), failed (put back: an error of ours), dead.",
+    ),
+    Metric(
+        name="serinus_message_seconds",
+        kind="histogram",
+        labels=("service", "stream"),
+        services="all but watcher",
+        meaning="Seconds from delivery to acknowledgement.",
+        buckets=(0.001, 0.0025, *_SECONDS, 30.0, 60.0),
+    ),
+    Metric(
+        name="serinus_dead_letters_total",
+        kind="counter",
+        labels=("service", "reason"),
+        services="all but watcher",
+        meaning="Messages given up: undecodable, schema (too old), refused (can never succeed), exhausted (out of attempts).",
+    ),
+    Metric(
+        name="serinus_stale_messages_total",
+        kind="counter",
+        services="router",
+        meaning="Messages that came late, early or twice, or were for a predecessor of the same name; they change nothing.",
+    ),
+    Metric(
+        name="serinus_facts_published_total",
+        kind="counter",
+        labels=("kind",),
+        services="watcher",
+        meaning="Facts stored on the bus, by kind of the object that changed.",
+    ),
+    Metric(
+        name="serinus_watch_restarts_total",
+        kind="counter",
+        labels=("kind", "reason"),
+        services="watcher, router",
+        meaning="Watches that had to be opened again.",
+    ),
+    Metric(
+        name="serinus_tick_lateness_seconds",
+        kind="histogram",
+        services="analyzer",
+        meaning="Seconds between a tick's due time and its arrival.",
+        buckets=(*_SECONDS, 30.0, 60.0, 300.0),
+    ),
+    Metric(
+        name="serinus_verdicts_total",
+        kind="counter",
+        labels=("outcome",),
+        services="analyzer",
+        meaning="Verdicts by outcome: pass, fail, hold, error.",
+    ),
+    Metric(
+        name="serinus_kubernetes_writes_total",
+        kind="counter",
+        labels=("kind", "verb", "outcome"),
+        services="router, notifier",
+        meaning="Writes to the Kubernetes API; the outcome is `ok` or a word for the failure.",
+    ),
+    Metric(
+        name="serinus_kubernetes_seconds",
+        kind="histogram",
+        services="all",
+        meaning="Seconds that requests to the Kubernetes API took.",
+        buckets=_SECONDS,
+    ),
+    Metric(
+        name="serinus_prometheus_query_seconds",
+        kind="histogram",
+        services="analyzer",
+        meaning="Seconds that queries to Prometheus took.",
+        buckets=_SECONDS,
+    ),
+    Metric(
+        name="serinus_prometheus_errors_total",
+        kind="counter",
+        labels=("reason",),
+        services="analyzer",
+        meaning="Queries to Prometheus without an answer, by reason.",
+    ),
+    Metric(
+        name="serinus_alerts_total",
+        kind="counter",
+        labels=("provider", "outcome"),
+        services="notifier",
+        meaning="Alerts by type of provider and outcome.",
+    ),
+    Metric(
+        name="serinus_crd_incompatible",
+        kind="gauge",
+        services="router",
+        meaning="1 while an installed CRD lacks a field that we must store: nothing is written then.",
+    ),
+    Metric(name="serinus_holds", kind="gauge", services="router", meaning="Canaries that are held at the moment."),
+    Metric(
+        name="serinus_overdue_ticks_total",
+        kind="counter",
+        services="router",
+        meaning="Ticks that the sweep had to arm again.",
+    ),
+    Metric(
+        name="serinus_commit_conflicts_total",
+        kind="counter",
+        services="router",
+        meaning="Status commits that lost to another writer (409) and were decided again.",
+    ),
+)
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics:
+    """The metrics of one process. Names are checked by mypy, labels by the client library."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._counters: dict[str, Counter] = {}
+        self._gauges: dict[str, Gauge] = {}
+        self._histograms: dict[str, Histogram] = {}
+        for metric in CATALOGUE:
+            self._create(metric)
+
+    def inc(self, name: CounterName, amount: float = 1.0, /, **labels: str) -> None:
+        """Counts."""
+        counter = self._counters[name]
+        (counter.labels(**labels) if labels else counter).inc(amount)
+
+    def set(self, name: GaugeName, value: float, /, **labels: str) -> None:
+        """Sets a gauge."""
+        gauge = self._gauges[name]
+        (gauge.labels(**labels) if labels else gauge).set(value)
+
+    def observe(self, name: HistogramName, value: float, /, **labels: str) -> None:
+        """Adds one observation."""
+        histogram = self._histograms[name]
+        (histogram.labels(**labels) if labels else histogram).observe(value)
+
+    def remove(self, name: MetricName, /, **labels: str) -> None:
+        """Drops all series whose labels include these, so that what is gone isn't shown for ever."""
+        family = self._counters.get(name) or self._gauges.get(name) or self._histograms.get(name)
+        if family is None:
+            raise KeyError(name)
+        family.remove_by_labels(labels)
+
+    def render(self) -> bytes:
+        """The exposition that Prometheus scrapes."""
+        return generate_latest(self._registry)
+
+    def _create(self, metric: Metric) -> None:
+        name, text, labels = metric.name, metric.meaning, metric.labels
+        match metric.kind:
+            case "counter":
+                self._counters[name] = Counter(name, text, labels, registry=self._registry)
+            case "gauge":
+                self._gauges[name] = Gauge(name, text, labels, registry=self._registry)
+            case "histogram":
+                self._histograms[name] = Histogram(
+                    name, text, labels, buckets=metric.buckets, registry=self._registry
+                )
+
+
+def document() -> str:
+    """docs/metrics.md, made of the catalogue."""
+    raise NotImplementedError

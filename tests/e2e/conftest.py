@@ -1,0 +1,50 @@
+"""The real control plane for the cluster tests: one for the whole session, with clean namespaces for each test."""
+
+import contextlib
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from sandbox.controlplane import binaries
+from sandbox.controlplane.api import Api, ApiError
+from sandbox.controlplane.kubelet import FakeKubelet
+from sandbox.controlplane.server import ControlPlane
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def control_plane(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ControlPlane]:
+    """A running control plane. It holds nothing of the session's event loop, so tests use it from theirs."""
+    try:
+        found = binaries.locate()
+    except binaries.BinariesMissing as missing:  # a build takes longer than any test may
+        pytest.fail(str(missing))
+    async with ControlPlane(tmp_path_factory.mktemp("control-plane"), binaries=found) as plane:
+        yield plane
+
+
+@pytest_asyncio.fixture
+async def admin(control_plane: ControlPlane) -> AsyncIterator[Api]:
+    """A client that may do everything."""
+    async with control_plane.api() as api:
+        yield api
+
+
+@pytest_asyncio.fixture
+async def kubelet(control_plane: ControlPlane) -> AsyncIterator[FakeKubelet]:
+    """A node whose pods are nothing but their status. Tests with runners start one of their own instead."""
+    async with FakeKubelet(control_plane.url, control_plane.admin_token, control_plane.ca_file) as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def namespace(admin: Api) -> AsyncIterator[str]:
+    """A namespace of the test's own. Its deletion is begun and not waited for."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    await admin.create("/api/v1/namespaces", {"metadata": {"name": name}})
+    # The controllers make it a moment later, and pods that start before it would have no identity.
+    await admin.until(f"/api/v1/namespaces/{name}/serviceaccounts/default", lambda _: True)
+    yield name
+    with contextlib.suppress(ApiError):
+        await admin.delete(f"/api/v1/namespaces/{name}")

@@ -1,0 +1,150 @@
+"""The router on fakes: one canary, the guide's manifests, a clock of its own, and a process that may die anywhere."""
+
+import copy
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import yaml
+
+from services.router.reconcile import Committed, Reconciler, Rules
+from services.router.wanted import Options
+from services.router.world import World
+from shared.kube.json import Json
+from shared.wire import messages as wire
+from tests.fakes.bus import FakeBus
+from tests.fakes.cluster import ALL_KINDS, Crash, FakeCluster
+
+GUIDE = Path(__file__).parent.parent / "guide"
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.time = START
+
+    def now(self) -> datetime:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time.timestamp()
+
+
+def guide(name: str) -> Json:
+    """A manifest of the guide by file name."""
+    loaded: Json = yaml.safe_load((GUIDE / f"{name}.yaml").read_text())
+    loaded.setdefault("metadata", {}).setdefault("namespace", "test")
+    return loaded
+
+
+class Theatre:
+    """`fact()` and `tick()` deliver messages; a crash starts a new process and delivers the same message again."""
+
+    def __init__(self, canary: Json | None = None, extra: Iterable[Json] = ()) -> None:
+        self.cluster, self.bus, self.clock = FakeCluster(), FakeBus(), FakeClock()
+        for each in (guide("deployment"), guide("route"), canary or guide("canary"), *extra):
+            self.cluster.put(each)
+        self.commits: list[Committed] = []
+        self.stale = 0
+        self.crashes = 0
+        self._facts = 0
+        self.unready: set[str] = set()
+        self.reconciler = self._process()
+
+    def _process(self) -> Reconciler:
+        world = World({kind: self.cluster.cache(kind) for kind in ALL_KINDS}, self.cluster, tracking=True)
+        rules = Rules(
+            default_provider="apisix",
+            metrics_server="http://prometheus:9090",
+            drain=timedelta(seconds=10),
+            options=Options(),
+        )
+        return Reconciler(
+            world, self.cluster, self.bus, self.clock, rules,
+            schema_problem=lambda: "", on_commit=self.commits.append, on_stale=self._count_stale,
+        )  # fmt: skip
+
+    def _count_stale(self) -> None:
+        self.stale += 1
+
+    @property
+    def canary(self) -> Json:
+        return self.cluster.of("Canary", "podinfo")
+
+    @property
+    def ref(self) -> wire.CanaryRef:
+        return wire.CanaryRef(namespace="test", name="podinfo", uid="uid-Canary-podinfo")
+
+    async def deliver(self, message: wire.Fact | wire.Verdict | wire.Nudge) -> None:
+        for _ in range(50):
+            try:
+                await self.reconciler.handle(message)
+                return
+            except Crash:
+                self.crashes += 1
+                self.reconciler = self._process()
+        raise AssertionError("the process dies for ever")
+
+    async def fact(self) -> None:
+        """Everything in the cluster has changed for all we know."""
+        self._facts += 1
+        seen = wire.ObjectRef(kind="Canary", namespace="test", name="podinfo", resource_version="0")
+        await self.deliver(wire.Fact(id=f"fact/{self._facts}", canary=self.ref, object=seen))
+
+    async def settle(self) -> None:
+        """Workloads become ready, and the watcher says so, until nothing changes."""
+        for _ in range(10):
+            before = len(self.cluster.writes)
+            self.cluster.settle(self.unready)
+            await self.fact()
+            if len(self.cluster.writes) == before:
+                return
+        raise AssertionError("never settles")
+
+    async def tick(
+        self, outcome: wire.Outcome = wire.Outcome.PASS, checks: Iterable[wire.Check] = (), *, twice: bool = False
+    ) -> wire.Tick:
+        """The pending tick comes due and is judged so."""
+        tick = self.bus.ticks[self.ref.namespace, self.ref.name]
+        self.clock.time = max(self.clock.time, tick.tick.due)
+        verdict = wire.Verdict(
+            id=f"verdict/{tick.id}", canary=tick.canary, tick=tick.tick, purpose=tick.question.purpose,
+            outcome=wire.Outcome.PASS if tick.question.purpose is wire.Purpose.TIMER else outcome,
+            checks=() if tick.question.purpose is wire.Purpose.TIMER else tuple(checks),
+        )  # fmt: skip
+        for _ in range(2 if twice else 1):
+            await self.deliver(verdict)
+        return tick
+
+    def messages(self) -> list[str]:
+        return [event.data.message for event in self.bus.events()]
+
+    def release(self, image: str = "stefanprodan/podinfo:6.0.1") -> None:
+        """`kubectl set image`"""
+        template = copy.deepcopy(self.cluster.of("Deployment", "podinfo")["spec"]["template"])
+        template["spec"]["containers"][0]["image"] = image
+        self.cluster.edit("Deployment", "podinfo", {"spec": {"template": template}})
+
+    def weights(self) -> tuple[int, int]:
+        backends = self.cluster.of("ApisixRoute", "podinfo-podinfo-canary")["spec"]["http"][0]["backends"]
+        return backends[0]["weight"], backends[1]["weight"]
+
+
+async def initialized(canary: Json | None = None, extra: Iterable[Json] = ()) -> Theatre:
+    """The guide's canary at rest."""
+    theatre = Theatre(canary, extra)
+    await theatre.fact()
+    await theatre.tick(checks=[PROVIDERS])
+    await theatre.settle()
+    await theatre.tick()
+    assert theatre.canary["status"]["phase"] == "Initialized"
+    return theatre
+
+
+PROVIDERS = wire.Check(
+    name="prometheus",
+    kind=wire.CheckKind.PROVIDER,
+    outcome=wire.Outcome.PASS,
+    message="all the metrics providers are available!",
+)
+Judge = Callable[[wire.Tick], wire.Outcome]
