@@ -123,8 +123,14 @@ def _build(recipe: _Recipe, names: list[str], work: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     packages = [recipe.packages[name] for name in names]
     command = [_go(), "build", "-trimpath", "-ldflags", recipe.ldflags, "-o", f"{out}/", *packages]
-    if subprocess.run(command, cwd=_GOMOD / recipe.module, env=_environment(work), check=False).returncode:
-        raise BinariesMissing(f"`go build` of {', '.join(names)} failed; its messages are above")
+    messages = work / "messages"  # not printed: hundreds of lines about downloads
+    with messages.open("w") as log:
+        build = subprocess.run(
+            command, cwd=_GOMOD / recipe.module, env=_environment(work), stdout=log, stderr=log, check=False
+        )
+    if build.returncode:
+        complaint = "\n".join(messages.read_text().splitlines()[-20:])
+        raise BinariesMissing(f"`go build` of {', '.join(names)} failed:\n{complaint}")
     for name, package in zip(names, packages, strict=True):
         (out / _output(package)).rename(folder() / name)
     size = sum((folder() / name).stat().st_size for name in names) / 1e6

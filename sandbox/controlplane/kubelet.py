@@ -75,7 +75,7 @@ class FakeKubelet:
         runners: Sequence[PodRunner] = (),
         ready_after: float = 0.0,
         ends_after: float = 0.0,
-        never_ready: Callable[[Json], bool] = pods.never_ready,
+        never_ready: Callable[[Json], bool] = lambda pod: False,
     ) -> None:
         self.node = node
         self.ready_after = ready_after

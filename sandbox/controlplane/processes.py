@@ -72,6 +72,8 @@ class ProcessRunner:
         """Start the pod's containers; raises CannotStart when its configuration can't be resolved."""
         if not self._mine(pod):
             return
+        if pod["spec"].get("initContainers"):
+            raise NotImplementedError("the fake kubelet runs no init containers")
         running = self._running[pod["metadata"]["uid"]] = _Running()
         for manifest in pod["spec"]["containers"]:
             running.containers.append(await self._configured(pod, manifest, running.changed))

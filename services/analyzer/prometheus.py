@@ -131,15 +131,21 @@ class _Client:
         try:
             async with asyncio.timeout(QUEUE):
                 await self._places.acquire()
-            thread = asyncio.get_running_loop().run_in_executor(self._threads, self._run, query)
-            # a thread can't be interrupted: its place is free when it really ends
-            thread.add_done_callback(lambda _: self._places.release())
+        except TimeoutError:
+            self.busy -= 1
+            return _fault("request failed: too many queries wait for this Prometheus")
+        thread = asyncio.get_running_loop().run_in_executor(self._threads, self._run, query)
+        thread.add_done_callback(self._ended)
+        try:
             async with asyncio.timeout(self._timeout):
                 return await asyncio.shield(thread)
         except TimeoutError:
             return _fault(f"request failed: {samples.TOO_LATE}")
-        finally:
-            self.busy -= 1
+
+    def _ended(self, _: object) -> None:
+        """A thread can't be interrupted, so its place is free when it really ends, and not when nobody waits."""
+        self._places.release()
+        self.busy -= 1
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)

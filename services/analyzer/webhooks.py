@@ -6,6 +6,7 @@ have arrived. Proxies from HTTP_PROXY and NO_PROXY are honoured, also without TL
 """
 
 import json
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,7 +33,12 @@ SHOWN: Final = 4096
 _GO_ESCAPES: Final = str.maketrans(
     {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 )
-_FINAL: Final = (aiohttp.ClientConnectorCertificateError, aiohttp.TooManyRedirects, ValueError)
+_FINAL: Final = (
+    aiohttp.ClientConnectorCertificateError,
+    aiohttp.NonHttpUrlClientError,
+    aiohttp.TooManyRedirects,
+    ValueError,
+)
 """Failures that the next attempt would only repeat: certificate, redirects, an address that is none."""
 
 
@@ -73,12 +79,11 @@ class Webhooks:
         headers = {"Content-Type": "application/json", "Serinus-Event-Id": quote(event_id, safe="/:+@=,;()! ")}
         if repeated:
             headers["Serinus-Repeated"] = "true"
-        for attempt in range(max(0, hook.retries) + 1):
-            ended = await self._post(hook, body(hook, payload), headers)
-            if not ended.worth_another or attempt == hook.retries:
-                break
+        data, attempts, attempt = body(hook, payload), max(0, hook.retries) + 1, 1
+        while (ended := await self._post(hook, data, headers)).worth_another and attempt < attempts:
             await self._sleep(pause(attempt, ended.status, ended.retry_after, self._now()))
-        return _reply(hook, ended, attempt + 1, repeated)
+            attempt += 1
+        return _reply(hook, ended, attempt, repeated)
 
     async def _post(self, hook: Hook, data: bytes, headers: dict[str, str]) -> _Attempt:
         try:
@@ -113,10 +118,10 @@ def body(hook: Hook, payload: HookPayload) -> bytes:
 
 
 def pause(attempt: int, status: int, retry_after: str, now: datetime) -> float:
-    """Seconds before the attempt after this one, counted from 0."""
+    """Seconds to wait after this attempt, the first of which is 1."""
     if status in (429, 503) and (asked := _asked(retry_after, now)) is not None:
         return min(asked, LONGEST_RETRY_AFTER)
-    return min(LONGEST_PAUSE, 2.0 ** min(attempt, 10))
+    return min(LONGEST_PAUSE, 2.0 ** min(attempt - 1, 10))
 
 
 def _asked(retry_after: str, now: datetime) -> float | None:
@@ -165,14 +170,14 @@ def _cause(error: Exception) -> str:
     match error:
         case aiohttp.ClientConnectorCertificateError():
             return f"certificate verify failed: {getattr(error.certificate_error, 'verify_message', '')}"
-        case aiohttp.ClientConnectorError() if error.os_error.strerror:
-            return error.os_error.strerror.lower()
         case aiohttp.ServerDisconnectedError():
             return "EOF"
         case aiohttp.TooManyRedirects():
             return f"stopped after {REDIRECTS} redirects"
-        case aiohttp.InvalidURL():
+        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
             return "unsupported protocol scheme or address"
+        case OSError() if error.errno and error.errno > 0:  # negative ones are the resolver's
+            return os.strerror(error.errno).lower()
         case OSError() if error.strerror:
             return error.strerror.lower()
         case _:

@@ -91,8 +91,9 @@ def _sources(template: Json) -> Iterator[tuple[str, str, Json]]:
     for group in ("initContainers", "containers"):
         for container in json.items(template, "spec", group):
             for variable in json.items(container, "env"):
-                yield "ConfigMap", "name", json.mapping(variable, "valueFrom", "configMapKeyRef")
-                yield "Secret", "name", json.mapping(variable, "valueFrom", "secretKeyRef")
+                if source := json.mapping(variable, "valueFrom"):  # most are plain values
+                    yield "ConfigMap", "name", json.mapping(source, "configMapKeyRef")
+                    yield "Secret", "name", json.mapping(source, "secretKeyRef")
             for variables in json.items(container, "envFrom"):
                 yield "ConfigMap", "name", json.mapping(variables, "configMapRef")
                 yield "Secret", "name", json.mapping(variables, "secretRef")

@@ -214,7 +214,7 @@ class Informer:
         self._wake()
 
     async def _list_in_pages(self, limit: int) -> None:
-        seen: set[tuple[str, str]] = set()
+        seen: dict[tuple[str, str], str] = {}
         version = ""
         back_in_time = False
         async for objects, version in self._cluster.pages(self.kind, self.namespace, "", self._metadata_only, limit):
@@ -223,7 +223,7 @@ class Informer:
             if back_in_time:
                 self._store.reset()
             for obj in objects:
-                seen.add((json.namespace(obj), json.name(obj)))
+                seen[json.namespace(obj), json.name(obj)] = json.uid(obj)
                 self._store.listed(self._trimmed(obj), version, everything=back_in_time)
         self._store.sweep(seen, version, everything=back_in_time)
         self._resume = version

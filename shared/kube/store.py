@@ -4,9 +4,7 @@ Three sources speak about an object: lists, watch events, and answers to our own
 every one is judged by its resourceVersion, and an object that is known dead never comes back to life.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Final
 
 from shared.kube import json
 from shared.kube.json import Json
@@ -15,16 +13,13 @@ OnChange = Callable[[Json | None, Json | None], None]
 """(old, new), once per real change. `new` is None for a deletion; then `old` is the object's last known state with the
 resourceVersion at which it is known to be gone."""
 
-_GRAVES: Final = 4096
-"""Dead uids that are remembered; an answer to an own write is never older than that many deletions."""
-
 
 class Store:
     """By namespace, then by name. Whoever gets an object from here must not change it."""
 
     def __init__(self, on_change: OnChange | None = None) -> None:
         self._objects: dict[str, dict[str, Json]] = {}
-        self._dead: OrderedDict[str, int] = OrderedDict()
+        self._forgotten: dict[str, int] = {}  # uid to the version at which we deleted it; until the watch says so too
         self._on_change = on_change
         self.version = ""
         """Everything up to this resourceVersion is in here."""
@@ -47,14 +42,18 @@ class Store:
         return wanted <= json.order(self.version) or wanted <= json.order(json.version(self.get(namespace, name)))
 
     def put(self, obj: Json) -> None:
-        """An event's object or an answer; ignored unless it's news."""
+        """An event's object or an answer; ignored unless it's news.
+
+        What isn't here at `version` was gone by then, so an older answer about it came too late.
+        """
         old = self.get(json.namespace(obj), json.name(obj))
-        if not self._risen(obj) and (old is None or _newer(obj, old)):
+        late = False
+        if not self._risen(obj) and (_newer(obj, old) if old is not None else not late):
             self._set(old, obj)
 
     def remove(self, obj: Json) -> None:
         """The object of a DELETED event: its last state, with the deletion's own resourceVersion."""
-        self._bury(obj)
+        self._forgotten.pop(json.uid(obj), None)
         old = self.get(json.namespace(obj), json.name(obj))
         if old is not None and (json.uid(old) == json.uid(obj) or _newer(obj, old)):
             self._drop(obj)
@@ -63,12 +62,12 @@ class Store:
         """We deleted it; its remaining events are not awaited. One that is still being finalised comes back."""
         old = self.get(namespace, name)
         if old is not None and json.uid(old) == uid:
-            self._bury(old)
+            self._forgotten[uid] = json.order(json.version(old))
             self._drop(old)
 
     def reset(self) -> None:
         """The server is another one, with other versions: what it lists next replaces everything."""
-        self._dead.clear()
+        self._forgotten.clear()
         self.version = ""
 
     def listed(self, obj: Json, version: str, *, everything: bool = False) -> None:
@@ -82,13 +81,16 @@ class Store:
         if news:
             self._set(old, obj)
 
-    def sweep(self, seen: set[tuple[str, str]], version: str, *, everything: bool = False) -> None:
-        """After a list at `version`: what it didn't hold is gone, unless we wrote it since (or `everything`)."""
+    def sweep(self, seen: dict[tuple[str, str], str], version: str, *, everything: bool = False) -> None:
+        """After a list at `version` of these (namespace, name) and uids: the rest is gone, unless we wrote it since."""
         for old in list(self.all()):
             unlisted = (json.namespace(old), json.name(old)) not in seen
             if unlisted and (everything or json.order(json.version(old)) <= json.order(version)):
-                self._bury(old)
                 self._drop(old | {"metadata": json.mapping(old, "metadata") | {"resourceVersion": version}})
+        alive = set(seen.values())  # or were, when the list was made; their deletion is still to be told
+        self._forgotten = {
+            uid: died for uid, died in self._forgotten.items() if uid in alive or died > json.order(version)
+        }
         self.version = version
 
     def _set(self, old: Json | None, obj: Json) -> None:
@@ -104,14 +106,9 @@ class Store:
         if self._on_change:
             self._on_change(last, None)
 
-    def _bury(self, obj: Json) -> None:
-        self._dead[json.uid(obj)] = json.order(json.version(obj))
-        while len(self._dead) > _GRAVES:
-            self._dead.popitem(last=False)
-
     def _risen(self, obj: Json) -> bool:
-        """Is this late news of a dead object? One that we deleted may live on, marked, until it is finalised."""
-        died = self._dead.get(json.uid(obj))
+        """Is this news of before we deleted it? It may live on, marked, until it is finalised."""
+        died = self._forgotten.get(json.uid(obj))
         if died is None:
             return False
         marked = bool(json.text(obj, "metadata", "deletionTimestamp"))

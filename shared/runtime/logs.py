@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final
 
+from pythonjsonlogger.core import RESERVED_ATTRS, merge_record_extra
 from pythonjsonlogger.json import JsonFormatter
 
 log = logging.getLogger(__name__)
@@ -33,18 +34,19 @@ class _Formatter(JsonFormatter):
         super().__init__("", json_ensure_ascii=False)
         self._service = service
 
-    def add_fields(
-        self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
-    ) -> None:
+    def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
         log_data["level"] = _word(record.levelno)
-        log_data["ts"] = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        log_data["ts"] = (
+            datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        )
         log_data["msg"] = record.getMessage()
         log_data["logger"] = record.name
         log_data["service"] = self._service
         log_data |= {key: value for key, value in (("canary", _canary.get()), ("cause", _cause.get())) if value}
         if record.exc_info and record.exc_info[1]:
             log_data["error"] = f"{type(record.exc_info[1]).__name__}: {record.exc_info[1]}"
-            log_data["stack"] = self.formatException(record.exc_info)
+            log_data["stack"] = message_dict.get("exc_info", "")
+        merge_record_extra(record, log_data, reserved=[*RESERVED_ATTRS, *log_data])
 
 
 def configure(service: str, level: str = "info") -> None:
@@ -94,7 +96,11 @@ def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackT
 
 def _unraisable(what: "sys.UnraisableHookArgs") -> None:
     error = what.exc_value
-    log.error("%s", what.err_msg or "ignored exception", exc_info=error if error is None else (type(error), error, what.exc_traceback))
+    log.error(
+        "%s",
+        what.err_msg or "ignored exception",
+        exc_info=error if error is None else (type(error), error, what.exc_traceback),
+    )
 
 
 def _in_thread(what: threading.ExceptHookArgs) -> None:

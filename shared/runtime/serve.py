@@ -112,13 +112,12 @@ async def _live(service: str, settings: S, app: Callable[[S, Runtime], Awaitable
 
 
 async def _listen(runtime: Runtime, settings: ServiceSettings) -> None:
-    where = {"host": settings.http_host, "port": settings.http_port}
     try:
         port = await health.listen(
             runtime.health, runtime.metrics, host=settings.http_host, port=settings.http_port, stack=runtime.stack
         )
     except OSError as error:
-        runtime.fail(f"can't listen on {where['host']}:{where['port']}: {error}")
+        runtime.fail(f"can't listen on {settings.http_host}:{settings.http_port}: {error}")
         return
     log.info("listening on %s:%s", settings.http_host, port)
 
@@ -142,7 +141,7 @@ async def _run(runtime: Runtime, start: Awaitable[None]) -> None:
 async def _close(runtime: Runtime) -> None:
     try:
         await runtime.stack.aclose()
-    except Exception:  # noqa: BLE001 - the last thing that happens; it must not hide why we stop
+    except Exception:  # the last thing that happens; it must not hide why we stop
         log.exception("closing failed")
         runtime.failure = runtime.failure or "closing failed"
 

@@ -103,7 +103,7 @@ class HttpSettings(Settings):
     """Where the health and metrics server listens."""
 
     http_host: str = Field(
-        default="0.0.0.0",  # noqa: S104 - see the description
+        default="0.0.0.0",
         description="Address to listen on. All by default, because the kubelet's probes come from outside the pod.",
     )
     http_port: int = Field(
@@ -137,7 +137,9 @@ def known() -> list[type[Settings]]:
             if error.name != name:  # one without settings is no error, one with broken imports is
                 raise
     ours = ("services.", "shared.bus.")
-    return sorted((cls for cls in _descendants(Settings) if cls.__module__.startswith(ours)), key=lambda cls: cls.__name__)
+    return sorted(
+        (cls for cls in _descendants(Settings) if cls.__module__.startswith(ours)), key=lambda cls: cls.__name__
+    )
 
 
 def variables(classes: Iterable[type[Settings]]) -> frozenset[str]:
@@ -191,10 +193,10 @@ def document(classes: Sequence[type[Settings]]) -> str:
     """docs/configuration.md: a table of all variables of these processes."""
     rows: dict[str, tuple[FieldInfo, list[str]]] = {}
     for cls in classes:
-        process = cls.__name__.removesuffix("Settings").lower()
+        process = _process(cls)
         for name, field in cls.model_fields.items():
             rows.setdefault(variable(name, field), (field, []))[1].append(process)
-    everybody = {cls.__name__.removesuffix("Settings").lower() for cls in classes}
+    everybody = {_process(cls) for cls in classes}
     lines = [
         "# Configuration",
         "",
@@ -208,6 +210,11 @@ def document(classes: Sequence[type[Settings]]) -> str:
         readers = "all" if set(processes) == everybody else ", ".join(sorted(processes))
         lines.append(f"| `{name}` | {_default(field)} | {_cell(field.description or '')} | {readers} |")
     return "\n".join(lines) + "\n"
+
+
+def _process(cls: type[Settings]) -> str:
+    package, _, rest = cls.__module__.partition(".")
+    return rest.split(".")[0] if package == "services" else cls.__name__.removesuffix("Settings").lower()
 
 
 def _default(field: FieldInfo) -> str:

