@@ -47,7 +47,7 @@ class Store:
         What isn't here at `version` was gone by then, so an older answer about it came too late.
         """
         old = self.get(json.namespace(obj), json.name(obj))
-        late = False
+        late = 0 < json.order(json.version(obj)) <= json.order(self.version)
         if not self._risen(obj) and (_newer(obj, old) if old is not None else not late):
             self._set(old, obj)
 

@@ -2,10 +2,10 @@
 
 import asyncio
 import json
-import ssl
 import threading
 import time
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,7 +18,7 @@ from services.analyzer.prometheus import Prometheus
 from shared.errors import Never, RetryLater
 from shared.wire.messages import Provider, SecretRef
 from tests.unit.analyzer.server import Server, answer, serving
-from tests.unit.analyzer.tls import certificate  # noqa: F401 - a fixture
+from tests.unit.analyzer.tls import self_signed
 
 SECRET = SecretRef(namespace="test", name="prometheus")
 
@@ -242,10 +242,8 @@ async def test_a_header_that_cant_be_sent_is_not_told(prometheus: Prometheus, se
     assert got == fault("request failed: invalid header")
 
 
-async def test_a_certificate_is_checked_unless_told_otherwise(
-    prometheus: Prometheus, certificate: ssl.SSLContext
-) -> None:
-    async with serving(tls=certificate) as server:
+async def test_a_certificate_is_checked_unless_told_otherwise(prometheus: Prometheus, tmp_path: Path) -> None:
+    async with serving(tls=self_signed(tmp_path)) as server:
         server.will(result(sample("1")))
         got = await prometheus.ask(Provider(address=server.url), "up")
         assert got == fault("request failed: certificate verify failed: self-signed certificate")

@@ -37,7 +37,7 @@ class Server:
 @asynccontextmanager
 async def serving(path: str = "", tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
     found = Server()
-    runner = web.ServerRunner(web.Server(found.handle), shutdown_timeout=0)
+    runner = web.ServerRunner(web.Server(found.handle), shutdown_timeout=1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
     found.url = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}{path}"

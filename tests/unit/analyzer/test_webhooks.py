@@ -1,9 +1,9 @@
 """The webhook door against a real HTTP server on the loopback. No test waits: the pauses are only noted."""
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -15,6 +15,7 @@ from services.analyzer.webhooks import LONGEST_RETRY_AFTER, Webhooks, body, paus
 from shared.wire.messages import HookPayload
 from tests.unit.analyzer.asked import hook
 from tests.unit.analyzer.server import Server, answer, serving
+from tests.unit.analyzer.tls import self_signed
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 PAYLOAD = HookPayload(name="podinfo", namespace="test", phase="Progressing", checksum="85d557f47b")
@@ -147,8 +148,8 @@ async def test_a_name_that_resolves_to_nothing(webhooks: Webhooks) -> None:
     assert "0x" not in reply.error
 
 
-async def test_a_certificate_is_checked_unless_told_otherwise(webhooks: Webhooks, certificate: ssl.SSLContext) -> None:
-    async with serving("/", certificate) as server:
+async def test_a_certificate_is_checked_unless_told_otherwise(webhooks: Webhooks, tmp_path: Path) -> None:
+    async with serving("/", self_signed(tmp_path)) as server:
         server.will(answer())
         reply = await call(webhooks, server.url, retries=3)
         because = "certificate verify failed: self-signed certificate"

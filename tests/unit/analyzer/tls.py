@@ -4,13 +4,9 @@ import ssl
 import subprocess
 from pathlib import Path
 
-import pytest
 
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
-    """Made by openssl for this run, so that no key lies in the repository."""
-    folder: Path = tmp_path_factory.mktemp("tls")
+def self_signed(folder: Path) -> ssl.SSLContext:
+    """For a server on the loopback; made by openssl for this run, so that no key lies in the repository."""
     key, crt = folder / "key.pem", folder / "crt.pem"
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
     kind = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
