@@ -145,7 +145,8 @@ class Api:
     async def until(self, path: str, done: Callable[[Json], bool], *, timeout: float = 30.0, **query: str) -> Json:
         """Ask for an object (or a list) until `done` says yes of it; TimeoutError carries the last answer.
 
-        An object that doesn't exist yet isn't done. A poll, since what is awaited is another process's doing.
+        An object that doesn't exist yet isn't done, nor is one whose server is away. A poll, since what is awaited is
+        another process's doing.
         """
         last: Json | str = "nothing"
         try:
@@ -159,6 +160,8 @@ class Api:
                         last = str(error)
                         if error.status != 404:
                             raise
+                    except aiohttp.ClientConnectionError as error:
+                        last = str(error)
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise TimeoutError(f"{path} isn't as awaited after {timeout} s: {str(last)[:2000]}") from None

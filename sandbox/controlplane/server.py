@@ -119,7 +119,8 @@ class ControlPlane:
         while True:
             for name in ("etcd", "apiserver"):
                 self._processes[name].check()
-            with contextlib.suppress(aiohttp.ClientError, TimeoutError, ApiError, FileNotFoundError):
+            # OSError: its certificate is half written.
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError, ApiError, OSError):
                 if self.ca_file.exists():
                     async with self.api() as api:
                         await api.text("GET", "/readyz", timeout=2.0)

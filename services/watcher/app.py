@@ -38,7 +38,7 @@ async def app(settings: Settings, runtime: Runtime) -> None:
         memory.follow(config_tracking=settings.enable_config_tracking),
         namespaces=(settings.watch_namespace,) if settings.watch_namespace else (),
         on_change=ears.changed,
-        observe=measures.watches(metrics),
+        observe=measures.Watches(metrics),
     )
     runtime.spawn("caches", caches.run())
     runtime.spawn("ears", listen(caches, ears, runtime.health))

@@ -1,6 +1,5 @@
 """From what the door and the caches report to the metrics of the process."""
 
-from collections.abc import Callable
 from typing import Final
 
 from shared.kube.door import Observe
@@ -20,6 +19,11 @@ def requests(metrics: Metrics) -> Observe:
     return observe
 
 
-def watches(metrics: Metrics) -> Callable[[str, str], None]:
+class Watches:
     """For `Caches(observe=…)`: watches that had to be opened again, and why."""
-    return lambda kind, reason: metrics.inc("serinus_watch_restarts_total", kind=kind, reason=reason)
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def __call__(self, kind: str, reason: str) -> None:
+        self._metrics.inc("serinus_watch_restarts_total", kind=kind, reason=reason)

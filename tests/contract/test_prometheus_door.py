@@ -271,6 +271,7 @@ async def test_a_slow_prometheus_is_given_up_and_starves_nobody(
         got = await asyncio.gather(*slow)
     assert set(got) == {fault("request failed: context deadline exceeded")}
     released.set()
+    await asyncio.sleep(0.05)
     await prometheus.close()
     assert [reason for reason, _ in observed].count("timeout") == 4
 

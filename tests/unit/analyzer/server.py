@@ -1,5 +1,6 @@
 """An HTTP server on the loopback that answers what a test tells it to."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -43,3 +44,4 @@ async def serving(path: str = "", tls: ssl.SSLContext | None = None) -> AsyncIte
     found.url = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}{path}"
     yield found
     await runner.cleanup()
+    await asyncio.sleep(0.01)  # closed transports are gone one turn of the loop later

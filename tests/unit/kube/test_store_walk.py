@@ -21,9 +21,11 @@ class Walk(RuleBasedStateMachine):
         self.store = Store(self._told)
         self.truth: dict[str, Json] = {}
         self.version = 1
+        self.forgotten: set[str] = set()
         self.history: list[tuple[str, Json]] = []
         self.heard = 0
         self.answers: list[Json] = []
+        self._take_picture()
         self._list()
 
     def _told(self, old: Json | None, new: Json | None) -> None:
@@ -34,6 +36,7 @@ class Walk(RuleBasedStateMachine):
         if new is None:
             del self.shown[name]
         else:
+            assert json.uid(new) not in self.forgotten
             assert known is None or (json.uid(known), json.version(known)) != (json.uid(new), json.version(new))
             self.shown[name] = new
 
@@ -46,12 +49,16 @@ class Walk(RuleBasedStateMachine):
         self.history.append(("PUT", found))
         return found
 
+    def _take_picture(self) -> None:
+        self.picture: tuple[dict[str, Json], str, int] | None = (dict(self.truth), str(self.version), len(self.history))
+
     def _list(self) -> None:
-        self.heard = len(self.history)
-        for found in self.truth.values():
-            self.store.listed(found, str(self.version))
-        seen = {("test", name): json.uid(found) for name, found in self.truth.items()}
-        self.store.sweep(seen, str(self.version))
+        assert self.picture is not None
+        listed, version, self.heard = self.picture
+        self.picture = None
+        for found in listed.values():
+            self.store.listed(found, version)
+        self.store.sweep({("test", name): json.uid(found) for name, found in listed.items()}, version)
 
     @rule(name=NAMES, ours=st.booleans())
     def write(self, name: str, ours: bool) -> None:
@@ -70,9 +77,12 @@ class Walk(RuleBasedStateMachine):
         self.history.append(("DELETE", last))
         if ours:
             self.store.forget("test", name, json.uid(found))
+            self.forgotten.add(json.uid(found))
 
     @rule(count=st.integers(1, 4))
     def hear(self, count: int) -> None:
+        if self.picture is not None:  # while a list is under way there is no watch
+            return
         for kind, found in self.history[self.heard : self.heard + count]:
             (self.store.put if kind == "PUT" else self.store.remove)(found)
             self.store.version = json.version(found)
@@ -84,8 +94,14 @@ class Walk(RuleBasedStateMachine):
             self.store.put(self.answers.pop(data.draw(st.integers(0, len(self.answers) - 1))))
 
     @rule()
-    def relist(self) -> None:
-        self._list()
+    def begin_list(self) -> None:
+        if self.picture is None:
+            self._take_picture()
+
+    @rule()
+    def end_list(self) -> None:
+        if self.picture is not None:
+            self._list()
 
     @rule()
     def restore(self) -> None:
@@ -96,6 +112,8 @@ class Walk(RuleBasedStateMachine):
         self.version = 3
         self.history.clear()
         self.answers.clear()
+        self.forgotten.clear()
+        self.picture = None
         self.store.reset()
         for found in self.truth.values():
             self.store.listed(found, "3", everything=True)
@@ -104,7 +122,7 @@ class Walk(RuleBasedStateMachine):
 
     @invariant()
     def up_to_date_is_the_truth(self) -> None:
-        if hasattr(self, "history") and self.heard == len(self.history):
+        if hasattr(self, "history") and self.heard == len(self.history) and self.picture is None:
             assert {json.name(found): found for found in self.store.all()} == self.truth
         if hasattr(self, "shown"):
             assert {json.name(found): found for found in self.store.all()} == self.shown
