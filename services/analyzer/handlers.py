@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from services.analyzer import policy
 from services.analyzer.policy import Answer, Reply, Sightings
 from services.analyzer.ports import Hooks, Markers, Meter, Outbox, Prometheus
-from shared.bus.markers import MarkerState
+from shared.bus.markers import State
 from shared.canary import queries
 from shared.errors import RetryLater
 from shared.runtime.clock import Clock
@@ -94,10 +94,10 @@ class Analyzer:
     async def _call(self, tick: Tick, position: int, hook: Hook) -> Reply:
         """Calls a hook once, as far as that can be known: a call whose end isn't known is repeated and says so."""
         key = f"{tick.id}/{position}/{hook.name}"
-        state = await self.markers.begin(key)
-        if state is MarkerState.DONE:
-            return _remembered(await self.markers.note(key))
-        reply = await self.hooks.call(hook, tick.question.payload, event_id=key, repeated=state is MarkerState.UNSURE)
+        state, note = await self.markers.begin(key)
+        if state is State.DONE:
+            return _remembered(note)
+        reply = await self.hooks.call(hook, tick.question.payload, event_id=key, repeated=state is State.UNSURE)
         ended = Note(accepted=reply.accepted, error=reply.error, repeated=reply.repeated)
         await self.markers.done(key, ended.model_dump_json())
         return reply

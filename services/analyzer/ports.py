@@ -6,7 +6,7 @@ from typing import Protocol
 from pydantic import BaseModel
 
 from services.analyzer.policy import Answer, Reply
-from shared.bus.markers import MarkerState
+from shared.bus.markers import State
 from shared.kube.json import Json
 from shared.kube.kinds import Kind
 from shared.runtime.metrics import CounterName, HistogramName
@@ -49,11 +49,9 @@ class Outbox(Protocol):
 class Markers(Protocol):
     """Remembers across processes which calls were begun and how they ended. Raises RetryLater."""
 
-    async def begin(self, key: str) -> MarkerState: ...
+    async def begin(self, key: str) -> tuple[State, str]: ...
 
     async def done(self, key: str, note: str = "") -> None: ...
-
-    async def note(self, key: str) -> str: ...
 
 
 class Meter(Protocol):

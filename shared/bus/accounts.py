@@ -102,7 +102,11 @@ USERS: Final[tuple[User, ...]] = (
         subjects.SCHEDULES,
         subjects.ROLLOUTS,
         subjects.NOTICES,
-        *(right for number in range(subjects.PARTITIONS) for right in _pull(subjects.INBOX_STREAM, subjects.router_durable(number))),
+        *(
+            right
+            for number in range(subjects.PARTITIONS)
+            for right in _pull(subjects.INBOX_STREAM, subjects.router_durable(number))
+        ),
         *_direct(subjects.ROLLOUT_STREAM),
         *_direct(subjects.TICK_STREAM),
     ),

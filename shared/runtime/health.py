@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -42,12 +43,13 @@ class Health:
 
     def heartbeat(self, name: str, within: float) -> Callable[[], None]:
         """A function to call at least every `within` seconds; silence for longer makes the process not alive."""
-        beat = self._beats[name] = _Beat(within, self._clock.monotonic())
+        self._beats[name] = _Beat(within, self._clock.monotonic())
+        return partial(self.beat, name)
 
-        def still_alive() -> None:
-            beat.last = self._clock.monotonic()
-
-        return still_alive
+    def beat(self, name: str) -> None:
+        """The same by name; one that isn't registered is nobody's."""
+        if name in self._beats:
+            self._beats[name].last = self._clock.monotonic()
 
     def stopped(self, name: str) -> None:
         """Forgets a heartbeat whose owner has ended in order."""

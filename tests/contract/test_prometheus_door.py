@@ -249,6 +249,7 @@ async def test_a_certificate_is_checked_unless_told_otherwise(prometheus: Promet
         assert got == fault("request failed: certificate verify failed: self-signed certificate")
         got = await prometheus.ask(Provider(address=server.url, insecure_skip_verify=True), "up")
         assert got == Answer(value=1.0)
+        await prometheus.close()  # TLS ends with both sides' consent, so before the server
 
 
 async def test_a_slow_prometheus_is_given_up_and_starves_nobody(

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from services.analyzer.handlers import Analyzer
 from services.analyzer.policy import LABEL_OFF, Answer, Fault, Reply
-from shared.bus.markers import MarkerState
+from shared.bus.markers import State
 from shared.errors import RetryLater
 from shared.runtime.metrics import CounterName, HistogramName
 from shared.wire.messages import Hook, HookPayload, Outcome, Provider, Purpose, Verdict
@@ -57,20 +57,17 @@ class World:
         reply = self.replies.get(hook.name, Reply(accepted=True))
         return Reply(accepted=reply.accepted, error=reply.error, repeated=repeated)
 
-    async def begin(self, key: str) -> MarkerState:
+    async def begin(self, key: str) -> tuple[State, str]:
         if self.away == "begin":
             raise RetryLater("no bus")
-        state = MarkerState.DONE if key in self.notes else MarkerState.UNSURE if key in self.begun else MarkerState.NEW
+        state = State.DONE if key in self.notes else State.UNSURE if key in self.begun else State.NEW
         self.begun.add(key)
-        return state
+        return state, self.notes.get(key, "")
 
     async def done(self, key: str, note: str = "") -> None:
         if self.away == "done":
             raise RetryLater("no bus")
         self.notes[key] = note
-
-    async def note(self, key: str) -> str:
-        return self.notes[key]
 
     async def publish(self, subject: str, message: BaseModel, *, stream: str, message_id: str = "") -> None:
         if self.away == "publish":
