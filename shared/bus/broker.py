@@ -57,7 +57,7 @@ def make_broker(settings: BusSettings, service: str, on_closed: Callable[[], Non
             ca_file=settings.nats_tls_ca_file,
         ),
         name=f"serinus-{service}",
-        inbox_prefix=accounts.inbox(settings.nats_user or service),
+        inbox_prefix=accounts.inbox(service),
         apply_types=False,  # handlers take the whole message; the injection would cost three times as much as the rest
         max_reconnect_attempts=-1,
         reconnect_time_wait=1,

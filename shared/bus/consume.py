@@ -1,27 +1,84 @@
-"""From a durable consumer to a handler, and what becomes of the message afterwards."""
+"""From a durable consumer to a handler, and what becomes of the message afterwards.
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol, TypeVar
+| the handler | the message |
+| --- | --- |
+| returns | is acknowledged, and the server has said so |
+| raises RetryLater | goes back for its delay, doubled with each attempt |
+| raises Never | goes to the dead letters |
+| raises anything else: a fault of ours | goes back likewise, with a stack in the log |
+| is cancelled, because its time at shutdown is over | goes back at once |
+| wasn't called: undecodable, or of a schema older than the previous one | goes to the dead letters |
+| wasn't called: of a newer schema | goes back for half a minute, for a newer replica |
 
-from faststream.nats import NatsBroker
-from pydantic import TypeAdapter
+The server would silently keep a message that it has delivered `max_deliver` times. So what would go back on the last
+attempt but one is buried instead, and a message seen on the last attempt is buried unseen: its handler ended without a
+word each time before, so it's probably what kills it.
 
+Acknowledgements wait for the server's answer. One that got lost with its connection would block a partition for
+`ack_wait`; waiting costs a fifth of a millisecond.
+
+Workers are as many subscribers, each of which pulls one message and handles it before the next. FastStream's own
+`max_workers` would prefetch, and prefetched messages use up their `ack_wait` in memory.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from faststream import AckPolicy
+from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
+from nats.aio.msg import Msg
+from nats.errors import Error
+from opentelemetry.trace import SpanKind
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
+
+from shared.bus import accounts, publish, streams
+from shared.bus.broker import PULL_SECONDS
+from shared.errors import Never, RetryLater
+from shared.runtime import logs, telemetry
 from shared.runtime.serve import Runtime
-from shared.wire.messages import Message
+from shared.wire import subjects
+from shared.wire.messages import SCHEMA, CanaryRef, DeadLetter, Message, Notice
+
+log = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=Message)
+
+NEWER_DELAY: Final = 30.0
+"""Seconds that a message of a newer wire schema is put back for; a rolling update takes about as long."""
+
+_LETTER_CHARACTERS: Final = 200_000
+"""Of a dead letter's body: JSON may make six bytes of one, and NATS accepts a megabyte."""
 
 
 class Delivery(Protocol):
     """How a message came. A handler needs it rarely."""
 
-    attempts: int
-    subject: str
-    headers: Mapping[str, str]
+    @property
+    def attempts(self) -> int:
+        """1 the first time."""
+        ...
+
+    @property
+    def subject(self) -> str: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
 
     async def extend(self) -> None:
         """Takes another `ack_wait` from now; happens by itself while the handler runs."""
         ...
+
+
+class NewerSchema(Exception):
+    """The writer of this message is newer than we are."""
+
+
+class _OldSchema(Never):
+    """The writer is older than the previous release."""
 
 
 def consume(
@@ -38,5 +95,241 @@ def consume(
     max_deliver: int,
     longest_delay: float = 30.0,
 ) -> None:
-    """Registers a consumer; it starts with `broker.connect`."""
-    raise NotImplementedError
+    """Registers a consumer; it starts with `broker.connect`.
+
+    `max_deliver` is the durable's. `longest_delay` bounds how long a message goes back for; where others wait behind it
+    (the inbox), a short one is right.
+    """
+    known = streams.durable(stream, durable)
+    consumer = _Consumer(
+        broker=broker,
+        runtime=runtime,
+        service=service,
+        stream=stream,
+        durable=durable,
+        decode=decode,
+        handler=handler,
+        max_deliver=max_deliver,
+        ack_wait=known.ack_wait if known else 30.0,
+        longest_delay=longest_delay,
+    )
+    for number in range(workers):
+        subscriber = broker.subscriber(
+            filter_subject,
+            durable=durable,
+            stream=JStream(stream, declare=False),
+            pull_sub=PullSub(1, timeout=PULL_SECONDS),
+            ack_policy=AckPolicy.MANUAL,
+            inbox_prefix=accounts.inbox(service).encode() + b".",  # pull subscribers ignore the broker's
+            decoder=_whole,
+            title=f"{stream} {durable}",
+            include_in_schema=number == 0,
+        )
+
+        @subscriber
+        async def on_message(message: NatsMessage) -> None:
+            await consumer.on_message(message.raw_message)
+
+
+async def _whole(message: NatsMessage) -> NatsMessage:
+    return message
+
+
+@dataclass(slots=True)
+class _Delivered:
+    """A Delivery by NATS."""
+
+    raw: Msg
+    attempts: int
+    sequence: int
+
+    @property
+    def subject(self) -> str:
+        return self.raw.subject
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self.raw.headers or {}
+
+    async def extend(self) -> None:
+        await self.raw.in_progress()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Consumer(Generic[M]):
+    broker: NatsBroker
+    runtime: Runtime
+    service: str
+    stream: str
+    durable: str
+    decode: TypeAdapter[M]
+    handler: Callable[[M, Delivery], Awaitable[None]]
+    max_deliver: int
+    ack_wait: float
+    longest_delay: float
+
+    async def on_message(self, raw: Msg) -> None:
+        """Never raises, except when it's cancelled."""
+        clock, metrics = self.runtime.clock, self.runtime.metrics
+        began = clock.monotonic()
+        delivery = _Delivered(raw, raw.metadata.num_delivered, raw.metadata.sequence.stream)
+        try:
+            outcome = await self._settle(delivery)
+        except (Error, OSError) as error:  # the answer didn't get through: the message comes again by itself
+            log.warning("%s %s: lost its answer: %s", self.stream, delivery.sequence, str(error) or type(error).__name__)
+            outcome = "retry"
+        metrics.inc("serinus_messages_total", service=self.service, stream=self.stream, outcome=outcome)
+        metrics.observe(
+            "serinus_message_seconds", clock.monotonic() - began, service=self.service, stream=self.stream
+        )
+
+    async def _settle(self, delivery: _Delivered) -> str:
+        try:
+            message = _decoded(self.decode, delivery.raw.data)
+        except NewerSchema as error:
+            return await self._again(delivery, NEWER_DELAY, "newer", str(error))
+        except _OldSchema as error:
+            return await self._bury(delivery, "schema", str(error))
+        except ValidationError as error:
+            return await self._bury(delivery, "undecodable", str(error))
+        canary = _canary(message)
+        name = f"{canary.namespace}/{canary.name}" if canary else ""
+        attributes: dict[str, Any] = {
+            "messaging.system": "nats",
+            "messaging.destination.name": self.stream,
+            "messaging.message.id": message.id,
+            "serinus.canary": name,
+            "serinus.attempt": delivery.attempts,
+        }
+        context = telemetry.extract(delivery.headers)
+        with (
+            logs.bound(canary=name, cause=message.id),
+            self.runtime.tracer.start_as_current_span(
+                f"{self.service} {self.stream}", context, SpanKind.CONSUMER, attributes
+            ),
+        ):
+            return await self._handle(message, delivery)
+
+    async def _handle(self, message: M, delivery: _Delivered) -> str:
+        if delivery.attempts >= self.max_deliver:
+            return await self._bury(delivery, "exhausted", f"{delivery.attempts - 1} attempts ended without a word")
+        try:
+            async with self._extending(delivery):
+                await self.handler(message, delivery)
+        except RetryLater as error:
+            return await self._again(delivery, error.delay, "retry", str(error))
+        except Never as error:
+            return await self._bury(delivery, "refused", str(error))
+        except asyncio.CancelledError:
+            with suppress(Error, OSError):
+                await delivery.raw.nak()
+            raise
+        except Exception as error:
+            log.exception("the handler failed")
+            return await self._again(delivery, 1.0, "failed", f"{type(error).__name__}: {error}")
+        await _acknowledge(delivery.raw)
+        return "done"
+
+    async def _again(self, delivery: _Delivered, delay: float, outcome: str, why: str) -> str:
+        if delivery.attempts >= self.max_deliver - 1:
+            return await self._bury(delivery, "exhausted", f"attempt {delivery.attempts}: {why}")
+        if outcome != "newer":
+            delay = backoff(delay, delivery.attempts, self.longest_delay)
+        level = logging.INFO if delivery.attempts > 1 or outcome != "retry" else logging.DEBUG
+        log.log(level, "back to %s for %.2f s after attempt %s: %s", self.stream, delay, delivery.attempts, why)
+        await delivery.raw.nak(delay)
+        return outcome
+
+    async def _bury(self, delivery: _Delivered, reason: str, why: str) -> str:
+        """Dead letter first, acknowledgement after: rather two letters than none (the second has the same id)."""
+        letter = DeadLetter(
+            service=self.service,
+            reason=f"{reason}: {why}",
+            subject=delivery.subject,
+            stream=self.stream,
+            stream_seq=delivery.sequence,
+            deliveries=delivery.attempts,
+            headers=dict(delivery.headers),
+            body=delivery.raw.data.decode(errors="replace")[:_LETTER_CHARACTERS],
+        )
+        while True:
+            try:
+                await publish.Publisher(self.broker, self.runtime).publish(
+                    subjects.dead(self.service),
+                    letter,
+                    stream=subjects.DEAD_STREAM,
+                    message_id=f"{self.stream}/{self.durable}/{delivery.sequence}",
+                )
+                break
+            except RetryLater as error:
+                log.warning("a dead letter can't be stored: %s", error)
+                if delivery.attempts < self.max_deliver:
+                    await delivery.raw.nak(1.0)
+                    return "retry"
+                await delivery.extend()  # after this attempt there's no other
+                await asyncio.sleep(1.0)
+        log.error("given up %s message %s on %s: %s", self.stream, delivery.sequence, delivery.subject, letter.reason)
+        self.runtime.metrics.inc("serinus_dead_letters_total", service=self.service, reason=reason)
+        await _acknowledge(delivery.raw)
+        return "dead"
+
+    @asynccontextmanager
+    async def _extending(self, delivery: _Delivered) -> AsyncIterator[None]:
+        """Tells the server every third of `ack_wait` that the handler is still at work."""
+
+        async def keep() -> None:
+            while True:
+                await asyncio.sleep(self.ack_wait / 3)
+                self.runtime.health.beat(self.durable)
+                with suppress(Error, OSError):
+                    await delivery.extend()
+
+        keeping = asyncio.create_task(keep())
+        try:
+            yield
+        finally:
+            keeping.cancel()
+
+
+def backoff(delay: float, attempts: int, longest: float) -> float:
+    """The proposed delay, doubled with each attempt. A proposal of nothing is taken at its word once."""
+    if delay <= 0:
+        delay = 0.0 if attempts <= 1 else 0.05
+    return min(longest, delay * 2.0 ** min(attempts - 1, 30))
+
+
+def _decoded(decode: TypeAdapter[M], body: bytes) -> M:
+    """Looks at the schema version first: what is newer needn't look valid to us."""
+    try:
+        message = decode.validate_json(body)
+        wire: object = message.wire
+    except ValidationError:
+        wire = _wire(body)
+        if not isinstance(wire, int) or SCHEMA - 1 <= wire <= SCHEMA:
+            raise
+        message = None
+    if isinstance(wire, int) and wire > SCHEMA:
+        raise NewerSchema(f"wire schema {wire} is newer than {SCHEMA}")
+    if message is None or message.wire < SCHEMA - 1:
+        raise _OldSchema(f"wire schema {wire} is older than {SCHEMA - 1}")
+    return message
+
+
+def _wire(body: bytes) -> object:
+    try:
+        found = from_json(body)
+    except ValueError:
+        return None
+    return found.get("wire") if isinstance(found, dict) else None
+
+
+def _canary(message: Message) -> CanaryRef | None:
+    found = message.event.canary if isinstance(message, Notice) else getattr(message, "canary", None)
+    return found if isinstance(found, CanaryRef) else None
+
+
+async def _acknowledge(raw: Msg) -> None:
+    try:
+        await raw.ack_sync(timeout=2.0)
+    except TimeoutError:  # disconnected: this one is buffered and sent after the reconnect
+        await raw.ack()

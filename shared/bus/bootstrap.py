@@ -1,0 +1,209 @@
+"""`python -m shared.bus.bootstrap [--watch]`: creates streams and consumers, and changes them only where nothing is lost.
+
+Idempotent. Without --watch it ends when everything is there; with it, it goes on looking, so that a lost disk heals
+untouched. It has a NATS user of its own in each account; the services can create nothing.
+"""
+
+import asyncio
+import json
+import logging
+import re
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, cast
+
+import nats
+from nats.aio.client import Client
+from nats.errors import Error
+from pydantic import JsonValue
+
+from shared.bus import accounts, streams
+from shared.bus.settings import BootstrapSettings
+from shared.bus.streams import Config, Durable, Merged
+from shared.errors import Never, RetryLater
+from shared.runtime import serve
+from shared.runtime.serve import Runtime
+
+log = logging.getLogger(__name__)
+
+OLDEST: Final = (2, 14)
+"""The first nats-server whose schedules were measured to be right."""
+
+API_LEVEL: Final = 2
+"""JetStream's own number for "has message schedules"; a cluster offers its oldest member's."""
+
+_NOT_FOUND: Final = (10059, 10014)
+
+
+@dataclass(slots=True)
+class Account:
+    """One account's wanted content and the connection to it."""
+
+    client: Client
+    streams: Sequence[Config]
+    durables: Sequence[Durable] = ()
+    told: set[str] = field(default_factory=set)
+
+    async def ensure(self) -> list[str]:
+        """Makes it so; answers what was changed, in words. Raises RetryLater, or Never when the server refuses."""
+        await self._fit()
+        changes: list[str] = []
+        for config in self.streams:
+            changes += await self._ensure(_StreamApi(self.client, config))
+        for durable in self.durables:
+            changes += await self._ensure(_DurableApi(self.client, durable))
+        return changes
+
+    async def _ensure(self, api: "_Api") -> list[str]:
+        there = await api.read()
+        if there is None:
+            await api.create()
+            return [f"created {api.title}"]
+        merged = api.merge(there)
+        for each in merged.different:
+            if (text := f"{api.title} is left as it is: {each}") not in self.told:
+                self.told.add(text)
+                log.warning("%s", text)
+        if not merged.changed:
+            return []
+        await api.update(merged.config)
+        return [f"changed {api.title}: {'; '.join(merged.changed)}"]
+
+    async def _fit(self) -> None:
+        """Raises Never when the server can't hold our streams."""
+        version = self.client.connected_server_version
+        if (version.major, version.minor) < OLDEST:
+            raise Never(f"nats-server {version} is older than {OLDEST[0]}.{OLDEST[1]}, which Serinus needs")
+        answer = await _ask(self.client, "INFO")
+        api = answer.get("api")
+        level = api.get("level", 0) if isinstance(api, dict) else 0
+        if not isinstance(level, int) or level < API_LEVEL:
+            raise Never(f"JetStream's API level {level} has no message schedules, which Serinus needs: {API_LEVEL}")
+
+
+class _Api:
+    """What streams and consumers have in common."""
+
+    title: str
+
+    async def read(self) -> Config | None:
+        raise NotImplementedError
+
+    async def create(self) -> None:
+        raise NotImplementedError
+
+    async def update(self, config: Config) -> None:
+        raise NotImplementedError
+
+    def merge(self, there: Config) -> Merged:
+        raise NotImplementedError
+
+
+class _StreamApi(_Api):
+    def __init__(self, client: Client, config: Config) -> None:
+        self._client = client
+        self._config = config
+        self._name = str(config["name"])
+        self.title = f"stream {self._name}"
+
+    async def read(self) -> Config | None:
+        return await _config(self._client, f"STREAM.INFO.{self._name}")
+
+    async def create(self) -> None:
+        await _ask(self._client, f"STREAM.CREATE.{self._name}", self._config)
+
+    async def update(self, config: Config) -> None:
+        await _ask(self._client, f"STREAM.UPDATE.{self._name}", config)
+
+    def merge(self, there: Config) -> Merged:
+        return streams.merge_stream(there, self._config)
+
+
+class _DurableApi(_Api):
+    def __init__(self, client: Client, durable: Durable) -> None:
+        self._client = client
+        self._durable = durable
+        self.title = f"consumer {durable.name} of stream {durable.stream}"
+
+    async def read(self) -> Config | None:
+        return await _config(self._client, f"CONSUMER.INFO.{self._durable.stream}.{self._durable.name}")
+
+    async def create(self) -> None:
+        await self._write(self._durable.config(), "create")
+
+    async def update(self, config: Config) -> None:
+        await self._write(config, "update")
+
+    def merge(self, there: Config) -> Merged:
+        return streams.merge_durable(there, self._durable.config())
+
+    async def _write(self, config: Config, action: str) -> None:
+        subject = f"CONSUMER.CREATE.{self._durable.stream}.{self._durable.name}"
+        if self._durable.filter_subject:
+            subject += f".{self._durable.filter_subject}"
+        await _ask(self._client, subject, {"stream_name": self._durable.stream, "config": config, "action": action})
+
+
+async def _config(client: Client, subject: str) -> Config | None:
+    try:
+        answer = await _ask(client, subject)
+    except _Missing:
+        return None
+    config = answer.get("config")
+    return config if isinstance(config, dict) else {}
+
+
+class _Missing(Never):
+    pass
+
+
+async def _ask(client: Client, subject: str, body: Mapping[str, JsonValue] | None = None) -> Config:
+    try:
+        message = await client.request(f"$JS.API.{subject}", json.dumps(body).encode() if body else b"", timeout=5.0)
+    except (Error, OSError, TimeoutError) as error:
+        raise RetryLater(f"JetStream doesn't answer {subject}: {str(error) or type(error).__name__}") from error
+    answer = cast("Config", json.loads(message.data))
+    problem = answer.get("error")
+    if not isinstance(problem, dict):
+        return answer
+    text = f"{subject}: {problem.get('description')}"
+    if problem.get("err_code") in _NOT_FOUND:
+        raise _Missing(text)
+    raise RetryLater(text) if problem.get("code") == 503 else Never(text)
+
+
+async def _connect(settings: BootstrapSettings, runtime: Runtime, user: str, password: str, seed_file: str) -> Client:
+    """Waits for NATS as long as it takes, with one log line."""
+    told: list[str] = []
+
+    async def failed(error: Exception) -> None:
+        text = re.sub(r"\s+", " ", str(error)) or type(error).__name__
+        if told[-1:] != [text]:
+            told.append(text)
+            log.warning("NATS as %s: %s", user or "nobody", text)
+
+    async def closed() -> None:
+        runtime.fail(f"the connection to NATS as {user or 'nobody'} is closed for good")
+
+    tls = settings.nats_tls_ca_file
+    from shared.bus.broker import tls_context  # noqa
+
+    client = await nats.connect(
+        settings.nats_url.split(","),
+        name="serinus-bootstrap",
+        user=user if password else None,
+        password=password or None,
+        nkeys_seed=seed_file or None,
+        tls=tls_context(tls),
+        inbox_prefix=accounts.inbox(user or "bootstrap"),
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=1,
+        ping_interval=10,
+        error_cb=failed,
+        closed_cb=closed,
+    )
+    runtime.stack.push_async_callback(_leave, client)
+    return client
