@@ -15,7 +15,7 @@ from sandbox.controlplane.processes import ProcessRunner
 from sandbox.controlplane.server import ControlPlane, User
 
 pytestmark = pytest.mark.cluster
-_CRDS = Path(__file__).parents[2] / "sandbox" / "crds" / "apisix"
+_CRDS = Path(__file__).parents[2] / "sandbox" / "crds" / "apisix.yaml"
 
 
 def _deployment(name: str, replicas: int = 3, annotations: dict[str, str] | None = None, **spec: Any) -> Json:
@@ -110,7 +110,7 @@ async def test_a_service_account_may_do_what_a_role_allows(
 
 
 async def test_the_apisix_route_crd_becomes_established(admin: Api) -> None:
-    crd = yaml.safe_load((_CRDS / "apisixroute-2.2.0.yaml").read_text())
+    crd = next(yaml.safe_load_all(_CRDS.read_text()))
     base = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
     await admin.patch(f"{base}/{crd['metadata']['name']}", crd, "application/apply-patch+yaml", fieldManager="test")
 
