@@ -1,0 +1,1 @@
+"""`make demo`: the guide on this machine, as a person would see it."""
