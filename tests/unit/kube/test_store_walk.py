@@ -1,5 +1,7 @@
 """A random walk: whatever the order of events, lists, answers and restarts, the cache ends up with the truth."""
 
+import itertools
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -12,7 +14,10 @@ NAMES = st.sampled_from(["a", "b", "c"])
 
 
 class Walk(RuleBasedStateMachine):
-    """The truth advances on its own; the cache hears of it late, and of own writes at any time after them."""
+    """The truth advances on its own; the cache hears of it late, and of own writes at any time after them.
+
+    What we delete we found in the cache; we say so when our deletion's answer is there, before or after the watch's word.
+    """
 
     @initialize()
     def begin(self) -> None:
@@ -21,10 +26,12 @@ class Walk(RuleBasedStateMachine):
         self.store = Store(self._told)
         self.truth: dict[str, Json] = {}
         self.version = 1
+        self.uids = itertools.count(1)  # never given twice, though a restored server gives versions twice
         self.forgotten: set[str] = set()
         self.history: list[tuple[str, Json]] = []
         self.heard = 0
         self.answers: list[Json] = []
+        self.deletions: list[tuple[str, str]] = []
         self._take_picture()
         self._list()
 
@@ -63,7 +70,7 @@ class Walk(RuleBasedStateMachine):
     @rule(name=NAMES, ours=st.booleans())
     def write(self, name: str, ours: bool) -> None:
         known = self.truth.get(name)
-        found = self._write(name, json.uid(known) if known else f"uid-{self.version}")
+        found = self._write(name, json.uid(known) if known else f"uid-{next(self.uids)}")
         if ours:
             self.answers.append(found)
 
@@ -75,9 +82,15 @@ class Walk(RuleBasedStateMachine):
         self.version += 1
         last: Json = {"metadata": found["metadata"] | {"resourceVersion": str(self.version)}}
         self.history.append(("DELETE", last))
-        if ours:
-            self.store.forget("test", name, json.uid(found))
-            self.forgotten.add(json.uid(found))
+        if ours and json.uid(self.store.get("test", name)) == json.uid(found):
+            self.deletions.append((name, json.uid(found)))
+
+    @rule(data=st.data())
+    def forget(self, data: st.DataObject) -> None:
+        if self.deletions:
+            name, uid = self.deletions.pop(data.draw(st.integers(0, len(self.deletions) - 1)))
+            self.store.forget("test", name, uid)
+            self.forgotten.add(uid)
 
     @rule(count=st.integers(1, 4))
     def hear(self, count: int) -> None:
@@ -112,6 +125,7 @@ class Walk(RuleBasedStateMachine):
         self.version = 3
         self.history.clear()
         self.answers.clear()
+        self.deletions.clear()
         self.forgotten.clear()
         self.picture = None
         self.store.reset()
