@@ -1,209 +1,179 @@
 """`python -m shared.bus.bootstrap [--watch]`: creates streams and consumers, and changes them only where nothing is lost.
 
-Idempotent. Without --watch it ends when everything is there; with it, it goes on looking, so that a lost disk heals
-untouched. It has a NATS user of its own in each account; the services can create nothing.
+Idempotent. Without --watch it ends with code 0 when everything is there and with 1 when the server refuses something;
+with it, it goes on looking, so that a lost disk heals untouched, and is ready (`/readyz`) while everything is there.
+It has a NATS user of its own in each account; the services can create nothing.
 """
 
+import argparse
 import asyncio
-import json
 import logging
-import re
-import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Final, cast
+from typing import Final, NoReturn
 
 import nats
 from nats.aio.client import Client
 from nats.errors import Error
-from pydantic import JsonValue
 
-from shared.bus import accounts, streams
+from shared.bus import accounts, link, streams
+from shared.bus.content import Account, TooOld
 from shared.bus.settings import BootstrapSettings
-from shared.bus.streams import Config, Durable, Merged
-from shared.errors import Never, RetryLater
+from shared.errors import RetryLater
 from shared.runtime import serve
 from shared.runtime.serve import Runtime
 
 log = logging.getLogger(__name__)
 
-OLDEST: Final = (2, 14)
-"""The first nats-server whose schedules were measured to be right."""
+SERVICE: Final = "bootstrap"
 
-API_LEVEL: Final = 2
-"""JetStream's own number for "has message schedules"; a cluster offers its oldest member's."""
+COMPONENT: Final = "streams"
 
-_NOT_FOUND: Final = (10059, 10014)
-
-
-@dataclass(slots=True)
-class Account:
-    """One account's wanted content and the connection to it."""
-
-    client: Client
-    streams: Sequence[Config]
-    durables: Sequence[Durable] = ()
-    told: set[str] = field(default_factory=set)
-
-    async def ensure(self) -> list[str]:
-        """Makes it so; answers what was changed, in words. Raises RetryLater, or Never when the server refuses."""
-        await self._fit()
-        changes: list[str] = []
-        for config in self.streams:
-            changes += await self._ensure(_StreamApi(self.client, config))
-        for durable in self.durables:
-            changes += await self._ensure(_DurableApi(self.client, durable))
-        return changes
-
-    async def _ensure(self, api: "_Api") -> list[str]:
-        there = await api.read()
-        if there is None:
-            await api.create()
-            return [f"created {api.title}"]
-        merged = api.merge(there)
-        for each in merged.different:
-            if (text := f"{api.title} is left as it is: {each}") not in self.told:
-                self.told.add(text)
-                log.warning("%s", text)
-        if not merged.changed:
-            return []
-        await api.update(merged.config)
-        return [f"changed {api.title}: {'; '.join(merged.changed)}"]
-
-    async def _fit(self) -> None:
-        """Raises Never when the server can't hold our streams."""
-        version = self.client.connected_server_version
-        if (version.major, version.minor) < OLDEST:
-            raise Never(f"nats-server {version} is older than {OLDEST[0]}.{OLDEST[1]}, which Serinus needs")
-        answer = await _ask(self.client, "INFO")
-        api = answer.get("api")
-        level = api.get("level", 0) if isinstance(api, dict) else 0
-        if not isinstance(level, int) or level < API_LEVEL:
-            raise Never(f"JetStream's API level {level} has no message schedules, which Serinus needs: {API_LEVEL}")
+_SOON: Final = 1.0
+"""Seconds between two looks while something is missing."""
 
 
-class _Api:
-    """What streams and consumers have in common."""
-
-    title: str
-
-    async def read(self) -> Config | None:
-        raise NotImplementedError
-
-    async def create(self) -> None:
-        raise NotImplementedError
-
-    async def update(self, config: Config) -> None:
-        raise NotImplementedError
-
-    def merge(self, there: Config) -> Merged:
-        raise NotImplementedError
+async def app(settings: BootstrapSettings, runtime: Runtime, *, watch: bool) -> None:
+    """Waits for NATS as long as it takes; then everything is there, or the process fails with one sentence."""
+    runtime.health.component(COMPONENT)
+    again = asyncio.Event()
+    bootstrap = Bootstrap(await _accounts(settings, runtime, again.set), runtime)
+    if watch:
+        runtime.spawn("watch", bootstrap.keep(again, settings.bootstrap_interval))
+    elif await bootstrap.once():
+        log.info("all streams and consumers are there")
+        runtime.stop.set()
 
 
-class _StreamApi(_Api):
-    def __init__(self, client: Client, config: Config) -> None:
-        self._client = client
-        self._config = config
-        self._name = str(config["name"])
-        self.title = f"stream {self._name}"
+class Bootstrap:
+    """Looks at the accounts until everything is there, or for ever."""
 
-    async def read(self) -> Config | None:
-        return await _config(self._client, f"STREAM.INFO.{self._name}")
+    def __init__(self, found: Sequence[Account], runtime: Runtime) -> None:
+        self._accounts = found
+        self._runtime = runtime
+        self._told: set[str] = set()
 
-    async def create(self) -> None:
-        await _ask(self._client, f"STREAM.CREATE.{self._name}", self._config)
+    async def once(self) -> bool:
+        """True when everything is there. False, and a failed process, when the server refuses something."""
+        while not self._runtime.stop.is_set():
+            waiting, refused = await self._look()
+            if refused:
+                self._runtime.fail("; ".join(refused))
+            elif not waiting:
+                return True
+            else:
+                await asyncio.sleep(_SOON)
+        return False
 
-    async def update(self, config: Config) -> None:
-        await _ask(self._client, f"STREAM.UPDATE.{self._name}", config)
+    async def keep(self, again: asyncio.Event, interval: float) -> None:
+        """Looks every `interval`, and at once after `again`: a lost disk shows as a lost connection first."""
+        while not self._runtime.stop.is_set():
+            again.clear()
+            problems = [each for some in await self._look() for each in some]
+            self._runtime.health.set(COMPONENT, not problems, "; ".join(problems))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(again.wait(), min(interval, _SOON) if problems else interval)
 
-    def merge(self, there: Config) -> Merged:
-        return streams.merge_stream(there, self._config)
+    async def _look(self) -> tuple[list[str], list[str]]:
+        """What isn't there yet, and what never will be. Each text is told once until all is well again."""
+        waiting: list[str] = []
+        refused: list[str] = []
+        for account in self._accounts:
+            try:
+                look = await account.ensure()
+            except TooOld as error:
+                self._runtime.fail(str(error))
+                return waiting, []
+            except RetryLater as error:
+                waiting.append(str(error))
+                continue
+            for change in look.changes:
+                log.info("%s", change)
+            waiting += look.waiting
+            refused += look.refused
+        self._tell(waiting, refused)
+        return waiting, refused
 
-
-class _DurableApi(_Api):
-    def __init__(self, client: Client, durable: Durable) -> None:
-        self._client = client
-        self._durable = durable
-        self.title = f"consumer {durable.name} of stream {durable.stream}"
-
-    async def read(self) -> Config | None:
-        return await _config(self._client, f"CONSUMER.INFO.{self._durable.stream}.{self._durable.name}")
-
-    async def create(self) -> None:
-        await self._write(self._durable.config(), "create")
-
-    async def update(self, config: Config) -> None:
-        await self._write(config, "update")
-
-    def merge(self, there: Config) -> Merged:
-        return streams.merge_durable(there, self._durable.config())
-
-    async def _write(self, config: Config, action: str) -> None:
-        subject = f"CONSUMER.CREATE.{self._durable.stream}.{self._durable.name}"
-        if self._durable.filter_subject:
-            subject += f".{self._durable.filter_subject}"
-        await _ask(self._client, subject, {"stream_name": self._durable.stream, "config": config, "action": action})
-
-
-async def _config(client: Client, subject: str) -> Config | None:
-    try:
-        answer = await _ask(client, subject)
-    except _Missing:
-        return None
-    config = answer.get("config")
-    return config if isinstance(config, dict) else {}
-
-
-class _Missing(Never):
-    pass
-
-
-async def _ask(client: Client, subject: str, body: Mapping[str, JsonValue] | None = None) -> Config:
-    try:
-        message = await client.request(f"$JS.API.{subject}", json.dumps(body).encode() if body else b"", timeout=5.0)
-    except (Error, OSError, TimeoutError) as error:
-        raise RetryLater(f"JetStream doesn't answer {subject}: {str(error) or type(error).__name__}") from error
-    answer = cast("Config", json.loads(message.data))
-    problem = answer.get("error")
-    if not isinstance(problem, dict):
-        return answer
-    text = f"{subject}: {problem.get('description')}"
-    if problem.get("err_code") in _NOT_FOUND:
-        raise _Missing(text)
-    raise RetryLater(text) if problem.get("code") == 503 else Never(text)
+    def _tell(self, waiting: Sequence[str], refused: Sequence[str]) -> None:
+        problems = {*waiting, *refused}
+        for text in problems - self._told:
+            log.warning("not everything is there: %s", text)
+        if self._told and not problems:
+            log.info("everything is there again")
+        self._told = self._told | problems if problems else set()
 
 
-async def _connect(settings: BootstrapSettings, runtime: Runtime, user: str, password: str, seed_file: str) -> Client:
-    """Waits for NATS as long as it takes, with one log line."""
-    told: list[str] = []
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Login:
+    """As whom to connect: an nkey, else user and password, else nobody."""
 
-    async def failed(error: Exception) -> None:
-        text = re.sub(r"\s+", " ", str(error)) or type(error).__name__
-        if told[-1:] != [text]:
-            told.append(text)
-            log.warning("NATS as %s: %s", user or "nobody", text)
+    user: str
+    password: str
+    seed_file: str
+    inbox: str
 
-    async def closed() -> None:
-        runtime.fail(f"the connection to NATS as {user or 'nobody'} is closed for good")
 
-    tls = settings.nats_tls_ca_file
-    from shared.bus.broker import tls_context  # noqa
+async def _accounts(settings: BootstrapSettings, runtime: Runtime, on_back: Callable[[], None]) -> list[Account]:
+    replicas = settings.nats_replicas
+    login = _Login(
+        user=settings.nats_user or SERVICE,
+        password=settings.nats_password.get_secret_value(),
+        seed_file=settings.nats_nkey_seed_file,
+        inbox=accounts.inbox(SERVICE),
+    )
+    client = await _connect(settings, login, runtime, on_back)
+    found = [Account(client, streams.streams(replicas), streams.DURABLES)]
+    login = _Login(
+        user=settings.nats_public_user,
+        password=settings.nats_public_password.get_secret_value(),
+        seed_file=settings.nats_public_nkey_seed_file,
+        inbox=accounts.inbox("public-bootstrap"),
+    )
+    if not (login.password or login.seed_file):
+        log.info("no public stream: there are no credentials for the account that outsiders read from")
+        return found
+    client = await _connect(settings, login, runtime, on_back)
+    return [*found, Account(client, streams.public_streams(replicas))]
 
+
+async def _connect(settings: BootstrapSettings, login: _Login, runtime: Runtime, on_back: Callable[[], None]) -> Client:
+    """Waits for NATS as long as it takes; what keeps it waiting is told once."""
+    voice = link.Link(partial(runtime.fail, f"NATS doesn't let {login.user} in, or the connection is closed"), on_back)
+    named = bool(login.password) and not login.seed_file
     client = await nats.connect(
         settings.nats_url.split(","),
-        name="serinus-bootstrap",
-        user=user if password else None,
-        password=password or None,
-        nkeys_seed=seed_file or None,
-        tls=tls_context(tls),
-        inbox_prefix=accounts.inbox(user or "bootstrap"),
+        name=f"serinus-{SERVICE}",
+        user=login.user if named else None,
+        password=login.password if named else None,
+        nkeys_seed=login.seed_file or None,
+        tls=link.tls(settings.nats_tls_ca_file),
+        inbox_prefix=login.inbox,
         max_reconnect_attempts=-1,
         reconnect_time_wait=1,
         ping_interval=10,
-        error_cb=failed,
-        closed_cb=closed,
+        error_cb=voice.error,
+        disconnected_cb=voice.lost,
+        reconnected_cb=voice.back,
+        closed_cb=voice.closed,
     )
-    runtime.stack.push_async_callback(_leave, client)
+    runtime.stack.push_async_callback(_leave, client, voice)
     return client
+
+
+async def _leave(client: Client, voice: link.Link) -> None:
+    voice.ending()
+    with suppress(Error, OSError, TimeoutError):
+        await client.close()
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    parser = argparse.ArgumentParser(prog="python -m shared.bus.bootstrap", description="Creates Serinus's streams.")
+    parser.add_argument("--watch", action="store_true", help="go on, and heal what gets lost")
+    watch: bool = parser.parse_args(arguments).watch
+    serve.main(SERVICE, BootstrapSettings, partial(app, watch=watch), http=watch)
+
+
+if __name__ == "__main__":
+    main()

@@ -13,8 +13,8 @@ What the defaults of the libraries would do, and why it's set otherwise here:
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Awaitable, Callable
+from types import TracebackType
 from typing import Final, cast
 
 from faststream.nats import NatsBroker
@@ -23,11 +23,13 @@ from faststream.nats.security import NatsNKey, NatsSecurity, NatsUserPassword
 from faststream.nats.subscriber.usecases import PullStreamSubscriber
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.errors import Error, TimeoutError as NatsTimeout
+from nats.errors import Error
+from nats.errors import TimeoutError as NatsTimeout
 from nats.js import JetStreamContext
 from nats.js.errors import APIError, NotFoundError
 
 from shared.bus import accounts
+from shared.bus.link import Link, tls
 from shared.runtime.serve import Runtime
 from shared.runtime.settings import BusSettings
 
@@ -43,12 +45,31 @@ _PAUSE: Final = 1.0
 _ALIVE_WITHIN: Final = 60.0
 
 
-def make_broker(settings: BusSettings, service: str, on_closed: Callable[[], None]) -> NatsBroker:
+class Broker(NatsBroker):
+    """A broker that ends in order whether NATS is there or not, and doesn't report that as a lost connection."""
+
+    link: Link
+
+    async def stop(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_val: BaseException | None = None,
+        exc_tb: TracebackType | None = None,
+    ) -> None:
+        self.link.ending()
+        try:
+            await super().stop(exc_type, exc_val, exc_tb)
+        except (Error, OSError, TimeoutError):  # it drains, which needs a connection; without one there's nothing to
+            if self._connection is not None:
+                await self._connection.close()
+
+
+def make_broker(settings: BusSettings, service: str, on_closed: Callable[[], None]) -> Broker:
     """A broker that isn't connected yet. `on_closed` is called when its connection is closed for good."""
     quiet = logging.getLogger("faststream.nats")
-    quiet.setLevel(logging.ERROR)  # it repeats every failed reconnect with a stack; `_Link` tells each change once
-    link = _Link(on_closed)
-    return NatsBroker(
+    quiet.setLevel(logging.ERROR)  # it repeats every failed reconnect with a stack; `Link` tells each change once
+    link = Link(on_closed, fatal=UNRECOVERABLE_CONNECT_ERRORS)
+    broker = Broker(
         settings.nats_url.split(","),
         security=security(
             user=settings.nats_user or service,
@@ -69,11 +90,13 @@ def make_broker(settings: BusSettings, service: str, on_closed: Callable[[], Non
         closed_cb=link.closed,
         logger=quiet,
     )
+    broker.link = link
+    return broker
 
 
 def security(*, user: str, password: str, seed_file: str, ca_file: str) -> NatsSecurity | None:
     """An nkey, else user and password, else nobody; over TLS with this CA if there's one."""
-    context = ssl.create_default_context(cafile=ca_file) if ca_file else None
+    context = tls(ca_file)
     if seed_file:
         return NatsNKey.from_file(seed_file, ssl_context=context)
     if password:
@@ -126,32 +149,6 @@ async def _exists(stream: JetStreamContext, name: str, durable: str) -> None:
                 )
                 told = True
         await asyncio.sleep(_PAUSE)
-
-
-class _Link:
-    """Tells each change of the connection once."""
-
-    def __init__(self, on_closed: Callable[[], None]) -> None:
-        self._on_closed = on_closed
-        self._told = ""
-
-    async def error(self, error: Exception) -> None:
-        text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        log.log(logging.DEBUG if text == self._told else logging.WARNING, "NATS: %s", text)
-        self._told = text
-        reason = str(error).removeprefix("nats: ").strip("'").lower()
-        if isinstance(error, Error) and reason in UNRECOVERABLE_CONNECT_ERRORS:
-            self._on_closed()
-
-    async def lost(self) -> None:
-        log.warning("the connection to NATS is lost")
-
-    async def back(self) -> None:
-        self._told = ""
-        log.info("connected to NATS again")
-
-    async def closed(self) -> None:
-        self._on_closed()
 
 
 class _Patient:

@@ -34,15 +34,14 @@ from nats.aio.msg import Msg
 from nats.errors import Error
 from opentelemetry.trace import SpanKind
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import from_json
 
-from shared.bus import accounts, publish, streams
+from shared.bus import accounts, decoding, publish, streams
 from shared.bus.broker import PULL_SECONDS
 from shared.errors import Never, RetryLater
 from shared.runtime import logs, telemetry
 from shared.runtime.serve import Runtime
 from shared.wire import subjects
-from shared.wire.messages import SCHEMA, CanaryRef, DeadLetter, Message, Notice
+from shared.wire.messages import DeadLetter, Message
 
 log = logging.getLogger(__name__)
 
@@ -71,14 +70,6 @@ class Delivery(Protocol):
     async def extend(self) -> None:
         """Takes another `ack_wait` from now; happens by itself while the handler runs."""
         ...
-
-
-class NewerSchema(Exception):
-    """The writer of this message is newer than we are."""
-
-
-class _OldSchema(Never):
-    """The writer is older than the previous release."""
 
 
 def consume(
@@ -176,23 +167,23 @@ class _Consumer(Generic[M]):
         try:
             outcome = await self._settle(delivery)
         except (Error, OSError) as error:  # the answer didn't get through: the message comes again by itself
-            log.warning("%s %s: lost its answer: %s", self.stream, delivery.sequence, str(error) or type(error).__name__)
+            log.warning(
+                "%s %s: lost its answer: %s", self.stream, delivery.sequence, str(error) or type(error).__name__
+            )
             outcome = "retry"
         metrics.inc("serinus_messages_total", service=self.service, stream=self.stream, outcome=outcome)
-        metrics.observe(
-            "serinus_message_seconds", clock.monotonic() - began, service=self.service, stream=self.stream
-        )
+        metrics.observe("serinus_message_seconds", clock.monotonic() - began, service=self.service, stream=self.stream)
 
     async def _settle(self, delivery: _Delivered) -> str:
         try:
-            message = _decoded(self.decode, delivery.raw.data)
-        except NewerSchema as error:
+            message = decoding.decoded(self.decode, delivery.raw.data)
+        except decoding.NewerSchema as error:
             return await self._again(delivery, NEWER_DELAY, "newer", str(error))
-        except _OldSchema as error:
+        except decoding.OldSchema as error:
             return await self._bury(delivery, "schema", str(error))
         except ValidationError as error:
             return await self._bury(delivery, "undecodable", str(error))
-        canary = _canary(message)
+        canary = decoding.canary(message)
         name = f"{canary.namespace}/{canary.name}" if canary else ""
         attributes: dict[str, Any] = {
             "messaging.system": "nats",
@@ -296,36 +287,6 @@ def backoff(delay: float, attempts: int, longest: float) -> float:
     if delay <= 0:
         delay = 0.0 if attempts <= 1 else 0.05
     return min(longest, delay * 2.0 ** min(attempts - 1, 30))
-
-
-def _decoded(decode: TypeAdapter[M], body: bytes) -> M:
-    """Looks at the schema version first: what is newer needn't look valid to us."""
-    try:
-        message = decode.validate_json(body)
-        wire: object = message.wire
-    except ValidationError:
-        wire = _wire(body)
-        if not isinstance(wire, int) or SCHEMA - 1 <= wire <= SCHEMA:
-            raise
-        message = None
-    if isinstance(wire, int) and wire > SCHEMA:
-        raise NewerSchema(f"wire schema {wire} is newer than {SCHEMA}")
-    if message is None or message.wire < SCHEMA - 1:
-        raise _OldSchema(f"wire schema {wire} is older than {SCHEMA - 1}")
-    return message
-
-
-def _wire(body: bytes) -> object:
-    try:
-        found = from_json(body)
-    except ValueError:
-        return None
-    return found.get("wire") if isinstance(found, dict) else None
-
-
-def _canary(message: Message) -> CanaryRef | None:
-    found = message.event.canary if isinstance(message, Notice) else getattr(message, "canary", None)
-    return found if isinstance(found, CanaryRef) else None
 
 
 async def _acknowledge(raw: Msg) -> None:

@@ -1,0 +1,67 @@
+"""What every connection to NATS has in common, whichever library opens it: its voice in the log, and its TLS."""
+
+import logging
+import ssl
+from collections.abc import Callable, Collection
+from typing import Final
+
+from nats.errors import Error
+
+log = logging.getLogger(__name__)
+
+HOPELESS: Final = frozenset(
+    {
+        "authorization violation",
+        "invalid client protocol",
+        "maximum connections exceeded",
+        "secure connection - tls required",
+    }
+)
+"""What a server says for good: asking again with the same settings gets the same answer."""
+
+
+class Link:
+    """Tells each change of one connection once, and when it's over for good."""
+
+    def __init__(
+        self,
+        on_closed: Callable[[], None],
+        on_back: Callable[[], None] = lambda: None,
+        *,
+        fatal: Collection[str] = HOPELESS,
+    ) -> None:
+        self._on_closed = on_closed
+        self._on_back = on_back
+        self._fatal = fatal
+        self._told: set[str] = set()
+        self._ending = False
+
+    def ending(self) -> None:
+        """From now on, losing the connection is what we want."""
+        self._ending = True
+
+    async def error(self, error: Exception) -> None:
+        """Also called for each failed attempt to connect, once a second and server: each text is told once."""
+        text = " ".join(f"{type(error).__name__}: {error}".removesuffix(": ").split())
+        log.log(logging.DEBUG if text in self._told else logging.WARNING, "NATS: %s", text)
+        self._told.add(text)
+        if isinstance(error, Error) and str(error).removeprefix("nats: ").strip("'").lower() in self._fatal:
+            self._on_closed()
+
+    async def lost(self) -> None:
+        if not self._ending:
+            log.warning("the connection to NATS is lost")
+
+    async def back(self) -> None:
+        self._told.clear()
+        log.info("connected to NATS again")
+        self._on_back()
+
+    async def closed(self) -> None:
+        if not self._ending:
+            self._on_closed()
+
+
+def tls(ca_file: str) -> ssl.SSLContext | None:
+    """Trust in this CA alone; None leaves the choice to the URL and the system's CAs."""
+    return ssl.create_default_context(cafile=ca_file) if ca_file else None
