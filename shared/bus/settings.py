@@ -1,7 +1,5 @@
 """Settings of the bootstrap."""
 
-from typing import Literal
-
 from pydantic import Field, SecretStr
 
 from shared.runtime.settings import BusSettings, ServiceSettings
@@ -18,8 +16,10 @@ class BootstrapSettings(BusSettings, ServiceSettings):
         description="Its password. With neither this nor a seed there is no public stream, as on a NATS without accounts.",
     )
     nats_public_nkey_seed_file: str = Field(default="", description="File with its nkey seed, instead of a password.")
-    nats_replicas: Literal[1, 3] = Field(
+    nats_replicas: int = Field(
         default=1,
+        ge=1,
+        le=5,
         description="Copies of each stream. 3 needs a NATS cluster of at least three; existing ones are raised.",
     )
     bootstrap_interval: float = Field(
