@@ -1,22 +1,23 @@
-"""Writes the pages of docs/ that are made of code, or with --check says which of them is out of date.
+"""Writes the files that are made of code (pages of docs/, CRDs, NATS accounts), or with --check says which are out of date.
 
 `python -m tools.docs [--check]`; called by `make docs` and `make check`.
 """
 
 import argparse
-import importlib
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from services.router.rollout.machine import RULES
 from services.router.rollout.state import Phase
+from shared.bus import accounts
 from shared.runtime import metrics, settings
 from shared.wire import messages
+from tools import crds
 
-DOCS: Final = Path(__file__).parent.parent / "docs"
-SERVICES: Final = ("watcher", "analyzer", "router", "notifier")
+ROOT: Final = Path(__file__).parent.parent
 _NOTE: Final = "<!-- Made by `make docs` from the code; don't edit. -->\n\n"
 
 
@@ -56,22 +57,7 @@ def _phases(phases: frozenset[Phase]) -> str:
 
 def configuration() -> str:
     """Every setting of every process."""
-    return "# Settings\n\n" + settings.document(_settings())
-
-
-def _settings() -> list[type[settings.Settings]]:
-    found = []
-    for name in SERVICES:
-        module = importlib.import_module(f"services.{name}.settings")
-        found += [
-            each for each in vars(module).values()
-            if isinstance(each, type) and issubclass(each, settings.Settings) and each.__module__ == module.__name__
-        ]  # fmt: skip
-    bus = importlib.import_module("shared.bus.settings")
-    return [
-        *found,
-        *(each for each in vars(bus).values() if isinstance(each, type) and each.__module__ == bus.__name__),
-    ]
+    return settings.document(settings.known())
 
 
 def wire() -> str:
@@ -90,31 +76,46 @@ def wire() -> str:
     return "\n".join(parts)
 
 
-PAGES: Final[Mapping[str, Callable[[], str]]] = {
-    "rollout-states.md": rollout_states,
-    "configuration.md": configuration,
-    "metrics.md": metrics.document,
-    "messages.md": wire,
+def nats_accounts() -> str:
+    """The accounts of the NATS that `k8s/nats` installs; nats-server reads the passwords from its environment."""
+    variables = {user.name: "$NATS_PASSWORD_" + user.name.upper().replace("-", "_") for user in accounts.USERS}
+    return "# Made by `make docs` from shared/bus/accounts.py; don't edit.\n" + accounts.render(variables)
+
+
+def _page(make: Callable[[], str]) -> Callable[[], str]:
+    return lambda: f"{_NOTE}{make().strip()}\n"
+
+
+FILES: Final[Mapping[str, Callable[[], str]]] = {
+    "docs/rollout-states.md": _page(rollout_states),
+    "docs/configuration.md": _page(configuration),
+    "docs/metrics.md": _page(metrics.document),
+    "docs/messages.md": _page(wire),
+    "k8s/nats/accounts.conf": nats_accounts,
+    **{f"k8s/crds/{plural}.yaml": partial(crds.render, plural) for plural in crds.NAMES},
 }
+"""What is made of code, by path."""
+
+
+def outdated() -> list[str]:
+    """The files that the code would write differently."""
+    paths = {ROOT / name: make for name, make in FILES.items()}
+    return [
+        str(path.relative_to(ROOT)) for path, make in paths.items() if not path.exists() or path.read_text() != make()
+    ]
 
 
 def main() -> int:
-    """Exit code 1 if --check finds a page that the code would write differently."""
+    """Exit code 1 if --check finds a file that the code would write differently."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing, name what is out of date")
-    check = parser.parse_args().check
-    old = []
-    for name, make in PAGES.items():
-        text = _NOTE + make().strip() + "\n"
-        path = DOCS / name
-        if check:
-            if not path.exists() or path.read_text() != text:
-                old.append(name)
-        else:
-            path.write_text(text)
-    if old:
-        sys.stderr.write(f"out of date, run `make docs`: {', '.join(old)}\n")
-    return 1 if old else 0
+    if parser.parse_args().check:
+        if old := outdated():
+            sys.stderr.write(f"out of date, run `make docs`: {', '.join(old)}\n")
+        return 1 if old else 0
+    for name, make in FILES.items():
+        (ROOT / name).write_text(make())
+    return 0
 
 
 if __name__ == "__main__":
