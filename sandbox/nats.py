@@ -5,7 +5,7 @@ import contextlib
 import secrets
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,12 +16,28 @@ from shared.bus import accounts
 
 
 class NatsServer:
-    """Started by `async with`; its data stay in `directory` over `kill`, `stop` and `restart`."""
+    """Started by `async with`; its data stay in `directory` over `kill`, `stop` and `restart`.
 
-    def __init__(self, directory: Path, *, sync_always: bool = False, port: int = 0) -> None:
+    `more` are users beside Serinus's own. Without `secured` there are neither users nor accounts, as on a NATS that
+    somebody just started.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        sync_always: bool = False,
+        port: int = 0,
+        more: Sequence[accounts.User] = (),
+        secured: bool = True,
+    ) -> None:
         self.port = port or free_port()
         self.directory = directory
-        self.credentials: Mapping[str, str] = {user.name: secrets.token_urlsafe(16) for user in accounts.USERS}
+        self.credentials: Mapping[str, str] = {
+            user.name: secrets.token_urlsafe(16) for user in (*accounts.USERS, *more)
+        }
+        self._more = more
+        self._secured = secured
         self._sync_always = sync_always
         self._process = Process("nats-server", [program(), "-c", self.config], log=directory / "nats-server.log")
 
@@ -41,6 +57,8 @@ class NatsServer:
 
     def env(self, user: str) -> dict[str, str]:
         """The settings with which one of our processes connects as this user."""
+        if not self._secured:
+            return {"SERINUS_NATS_URL": self.url}
         found = {
             "SERINUS_NATS_URL": self.url,
             "SERINUS_NATS_USER": user,
@@ -105,7 +123,8 @@ class NatsServer:
         sync = "  sync_interval: always\n" if self._sync_always else ""
         return (
             f"server_name: sandbox\nhost: 127.0.0.1\nport: {self.port}\n"
-            f'jetstream {{\n  store_dir: "{self.data}"\n{sync}}}\n' + accounts.render(self.credentials)
+            f'jetstream {{\n  store_dir: "{self.data}"\n{sync}}}\n'
+            + (accounts.render(self.credentials, more=self._more) if self._secured else "")
         )
 
 

@@ -148,18 +148,24 @@ _IMPORTS: Final = (
 )
 
 
-def render(passwords: Mapping[str, str] | None = None, nkeys: Mapping[str, str] | None = None) -> str:
-    """The `accounts` block. Each user needs a password or a public nkey.
+def render(
+    passwords: Mapping[str, str] | None = None,
+    nkeys: Mapping[str, str] | None = None,
+    *,
+    more: Sequence[User] = (),
+) -> str:
+    """The `accounts` block. Each user needs a password or a public nkey. `more` are the installation's own users.
 
     A password of the form `$NAME` stays unquoted: nats-server reads that environment variable.
     """
-    keys = {user.name: _credential(user.name, passwords or {}, nkeys or {}) for user in USERS}
+    users = (*USERS, *more)
+    keys = {user.name: _credential(user.name, passwords or {}, nkeys or {}) for user in users}
     return "\n".join(
         (
             "accounts {",
-            *_account(SERINUS, keys, exports=_EXPORTS),
-            *_account(PUBLIC, keys, imports=_IMPORTS),
-            *_account(SYS, keys, jetstream=False),
+            *_account(SERINUS, users, keys, exports=_EXPORTS),
+            *_account(PUBLIC, users, keys, imports=_IMPORTS),
+            *_account(SYS, users, keys, jetstream=False),
             "}",
             f"system_account: {SYS}",
             "",
@@ -182,6 +188,7 @@ def _credential(name: str, passwords: Mapping[str, str], nkeys: Mapping[str, str
 
 def _account(
     name: str,
+    users: Sequence[User],
     keys: Mapping[str, str],
     *,
     exports: Sequence[str] = (),
@@ -193,7 +200,7 @@ def _account(
     for word, entries in (("exports", exports), ("imports", imports)):
         lines += [f"    {word}: [", *(f"      {entry}" for entry in entries), "    ]"] if entries else []
     lines.append("    users: [")
-    for user in USERS:
+    for user in users:
         if user.account == name:
             lines += [f"      {{ {keys[user.name]}", *_permissions(user), "      }"]
     return [*lines, "    ]", "  }"]

@@ -21,7 +21,7 @@ from nats.errors import Error
 from shared.bus import accounts, link, streams
 from shared.bus.content import Account, TooOld
 from shared.bus.settings import BootstrapSettings
-from shared.errors import RetryLater
+from shared.errors import Never, RetryLater
 from shared.runtime import serve
 from shared.runtime.serve import Runtime
 
@@ -42,7 +42,12 @@ async def app(settings: BootstrapSettings, runtime: Runtime, *, watch: bool) -> 
     bootstrap = Bootstrap(await _accounts(settings, runtime, again.set), runtime)
     if watch:
         runtime.spawn("watch", bootstrap.keep(again, settings.bootstrap_interval))
-    elif await bootstrap.once():
+        return
+    try:
+        await bootstrap.once()
+    except Never as error:
+        runtime.fail(str(error))
+    else:
         log.info("all streams and consumers are there")
         runtime.stop.set()
 
@@ -55,37 +60,36 @@ class Bootstrap:
         self._runtime = runtime
         self._told: set[str] = set()
 
-    async def once(self) -> bool:
-        """True when everything is there. False, and a failed process, when the server refuses something."""
-        while not self._runtime.stop.is_set():
+    async def once(self) -> None:
+        """Returns when everything is there. Raises Never when the server refuses something."""
+        while True:
             waiting, refused = await self._look()
             if refused:
-                self._runtime.fail("; ".join(refused))
-            elif not waiting:
-                return True
-            else:
-                await asyncio.sleep(_SOON)
-        return False
+                raise Never("; ".join(refused))
+            if not waiting:
+                return
+            await asyncio.sleep(_SOON)
 
     async def keep(self, again: asyncio.Event, interval: float) -> None:
-        """Looks every `interval`, and at once after `again`: a lost disk shows as a lost connection first."""
+        """Looks every `interval`, and at once after `again`, the connection lost or back: so shows a lost disk."""
         while not self._runtime.stop.is_set():
             again.clear()
-            problems = [each for some in await self._look() for each in some]
+            try:
+                problems = [each for some in await self._look() for each in some]
+            except TooOld as error:
+                self._runtime.fail(str(error))
+                return
             self._runtime.health.set(COMPONENT, not problems, "; ".join(problems))
             with suppress(TimeoutError):
                 await asyncio.wait_for(again.wait(), min(interval, _SOON) if problems else interval)
 
     async def _look(self) -> tuple[list[str], list[str]]:
-        """What isn't there yet, and what never will be. Each text is told once until all is well again."""
+        """What isn't there yet, and what is refused. Each text is told once until all is well again. Raises TooOld."""
         waiting: list[str] = []
         refused: list[str] = []
         for account in self._accounts:
             try:
                 look = await account.ensure()
-            except TooOld as error:
-                self._runtime.fail(str(error))
-                return waiting, []
             except RetryLater as error:
                 waiting.append(str(error))
                 continue
@@ -115,7 +119,7 @@ class _Login:
     inbox: str
 
 
-async def _accounts(settings: BootstrapSettings, runtime: Runtime, on_back: Callable[[], None]) -> list[Account]:
+async def _accounts(settings: BootstrapSettings, runtime: Runtime, on_change: Callable[[], None]) -> list[Account]:
     replicas = settings.nats_replicas
     login = _Login(
         user=settings.nats_user or SERVICE,
@@ -123,7 +127,7 @@ async def _accounts(settings: BootstrapSettings, runtime: Runtime, on_back: Call
         seed_file=settings.nats_nkey_seed_file,
         inbox=accounts.inbox(SERVICE),
     )
-    client = await _connect(settings, login, runtime, on_back)
+    client = await _connect(settings, login, runtime, on_change)
     found = [Account(client, streams.streams(replicas), streams.DURABLES)]
     login = _Login(
         user=settings.nats_public_user,
@@ -134,13 +138,17 @@ async def _accounts(settings: BootstrapSettings, runtime: Runtime, on_back: Call
     if not (login.password or login.seed_file):
         log.info("no public stream: there are no credentials for the account that outsiders read from")
         return found
-    client = await _connect(settings, login, runtime, on_back)
+    client = await _connect(settings, login, runtime, on_change)
     return [*found, Account(client, streams.public_streams(replicas))]
 
 
-async def _connect(settings: BootstrapSettings, login: _Login, runtime: Runtime, on_back: Callable[[], None]) -> Client:
+async def _connect(
+    settings: BootstrapSettings, login: _Login, runtime: Runtime, on_change: Callable[[], None]
+) -> Client:
     """Waits for NATS as long as it takes; what keeps it waiting is told once."""
-    voice = link.Link(partial(runtime.fail, f"NATS doesn't let {login.user} in, or the connection is closed"), on_back)
+    voice = link.Link(
+        partial(runtime.fail, f"NATS doesn't let {login.user} in, or the connection is closed"), on_change
+    )
     named = bool(login.password) and not login.seed_file
     client = await nats.connect(
         settings.nats_url.split(","),

@@ -92,7 +92,8 @@ class Account:
         """Raises TooOld when the server can't hold our streams."""
         version = self.client.connected_server_version
         if (version.major, version.minor) < OLDEST:
-            raise TooOld(f"nats-server {version} is older than {OLDEST[0]}.{OLDEST[1]}, which Serinus needs")
+            text = f"{version.major}.{version.minor}.{version.patch}"
+            raise TooOld(f"nats-server {text} is older than {OLDEST[0]}.{OLDEST[1]}, which Serinus needs")
         answer = await _ask(self.client, "INFO")
         api = answer.get("api")
         level = api.get("level", 0) if isinstance(api, dict) else 0
@@ -177,6 +178,8 @@ class _Missing(Never):
 
 
 async def _ask(client: Client, subject: str, body: Mapping[str, JsonValue] | None = None) -> Config:
+    if not client.is_connected:  # it would be buffered, and answered long after we have stopped waiting
+        raise RetryLater("not connected to NATS")
     try:
         message = await client.request(
             f"$JS.API.{subject}", json.dumps(body).encode() if body else b"", timeout=TIMEOUT

@@ -26,12 +26,12 @@ class Link:
     def __init__(
         self,
         on_closed: Callable[[], None],
-        on_back: Callable[[], None] = lambda: None,
+        on_change: Callable[[], None] = lambda: None,
         *,
         fatal: Collection[str] = HOPELESS,
     ) -> None:
         self._on_closed = on_closed
-        self._on_back = on_back
+        self._on_change = on_change
         self._fatal = fatal
         self._told: set[str] = set()
         self._ending = False
@@ -51,11 +51,12 @@ class Link:
     async def lost(self) -> None:
         if not self._ending:
             log.warning("the connection to NATS is lost")
+            self._on_change()
 
     async def back(self) -> None:
         self._told.clear()
         log.info("connected to NATS again")
-        self._on_back()
+        self._on_change()
 
     async def closed(self) -> None:
         if not self._ending:
