@@ -19,6 +19,7 @@ CounterName = Literal[
     "serinus_kubernetes_writes_total",
     "serinus_prometheus_errors_total",
     "serinus_alerts_total",
+    "serinus_event_webhooks_total",
     "serinus_overdue_ticks_total",
     "serinus_commit_conflicts_total",
 ]
@@ -215,7 +216,15 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         kind="counter",
         labels=("provider", "outcome"),
         services=("notifier",),
-        meaning="Alerts by type of provider and outcome.",
+        meaning="Attempts to send an alert, by type of provider and outcome: delivered, refused (given up), undelivered or "
+        "unsure (put back).",
+    ),
+    Metric(
+        name="serinus_event_webhooks_total",
+        kind="counter",
+        labels=("outcome",),
+        services=("notifier",),
+        meaning="Calls of event webhooks by outcome: delivered, refused (given up), undelivered or unsure (put back).",
     ),
     Metric(
         name="serinus_crd_incompatible",
