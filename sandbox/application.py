@@ -1,0 +1,152 @@
+"""The application of the demo and the tests: what podinfo does, as far as releases look at it.
+
+Behind each of its pods stands one HTTP server on the loopback, claimed in the Network under the pod's IP. How it
+behaves follows from the pod's image, as with real revisions.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, MutableMapping
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from sandbox.controlplane import pods
+from sandbox.controlplane.api import Json
+from sandbox.listener import Listener
+from sandbox.network import Network
+from sandbox.share import Share
+
+REPOSITORY: Final = "ghcr.io/stefanprodan/podinfo"
+
+_PROBES = ("/healthz", "/readyz")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behaviour:
+    """How a revision answers. Ratios are of its own requests and spread evenly; probes aren't touched by them."""
+
+    fail_ratio: float = 0.0
+    """Answered 500."""
+    not_found_ratio: float = 0.0
+    """Answered 404, of those that don't fail."""
+    latency_seconds: float = 0.0
+    ready: bool = True
+    ready_after_seconds: float = 0.0
+
+
+HEALTHY: Final = Behaviour()
+
+
+class Application:
+    """One pod of it."""
+
+    def __init__(self, pod: Json, image: str, behaviours: MutableMapping[str, Behaviour]) -> None:
+        self.served: dict[int, int] = {}
+        """Answers by status, probes aside."""
+        self._pod = pod
+        self._image = image
+        self._behaviours = behaviours
+        self._behaviour = self.behaviour
+        self._fail = Share(self._behaviour.fail_ratio)
+        self._lose = Share(self._behaviour.not_found_ratio)
+        self.listener = Listener(self._handle)
+
+    @property
+    def behaviour(self) -> Behaviour:
+        """What its image's behaviour is at this moment."""
+        return self._behaviours.get(self._image, HEALTHY)
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.path in _PROBES:
+            up = self.behaviour.ready or request.path == "/healthz"
+            return web.json_response({"status": "OK"}, status=200 if up else 503)
+        response = await self._respond(request.path)
+        self.served[response.status] = self.served.get(response.status, 0) + 1
+        return response
+
+    async def _respond(self, path: str) -> web.Response:
+        behaviour = self.behaviour
+        if behaviour is not self._behaviour:  # somebody changed the mapping
+            self._behaviour = behaviour
+            self._fail, self._lose = Share(behaviour.fail_ratio), Share(behaviour.not_found_ratio)
+        word, _, number = path.strip("/").partition("/")
+        if word == "status" and number.isdigit() and 200 <= int(number) <= 599:
+            return web.json_response({"status": int(number)}, status=int(number))
+        if word == "delay" and number.replace(".", "", 1).isdigit():
+            await asyncio.sleep(float(number))
+            return web.json_response({"delay": float(number)})
+        if behaviour.latency_seconds:
+            await asyncio.sleep(behaviour.latency_seconds)
+        if self._fail.next():
+            return web.json_response({"error": "this revision fails"}, status=500)
+        if self._lose.next() or path not in ("/", "/api/info", "/version"):
+            return web.json_response({"error": "not found"}, status=404)
+        return web.json_response(self._info())
+
+    def _info(self) -> dict[str, str]:
+        version = self._image.rpartition(":")[2]
+        name = self._pod["metadata"]["name"]
+        return {"hostname": name, "version": version, "message": f"greetings from podinfo v{version}"}
+
+
+class ApplicationRunner:
+    """A `kubelet.ReportingRunner` for the pods of one image repository; it ignores all others.
+
+    `behaviours` says how each image behaves, healthy if it isn't in there; changes take effect at once.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        behaviours: MutableMapping[str, Behaviour] | None = None,
+        *,
+        repository: str = REPOSITORY,
+    ) -> None:
+        self.behaviours: MutableMapping[str, Behaviour] = {} if behaviours is None else behaviours
+        self.running: dict[str, Application] = {}
+        """By the pod's IP."""
+        self._network = network
+        self._repository = repository
+
+    async def start(self, pod: Json) -> None:
+        """Answer under the pod's IP and its port named http."""
+        if (container := self._container(pod)) is None:
+            return
+        application = Application(pod, container["image"], self.behaviours)
+        await application.listener.start()
+        ip = pod["status"]["podIP"]
+        self.running[ip] = application
+        self._network.claim(ip, _port(container), application.listener.port)
+
+    async def stop(self, pod: Json) -> None:
+        """Refuse connections from now on, and end those that are open."""
+        ip, container = pod["status"].get("podIP", ""), self._container(pod)
+        if container is not None and (application := self.running.pop(ip, None)) is not None:
+            self._network.release(ip, _port(container))
+            await application.listener.stop()
+
+    def observe(self, pod: Json) -> AsyncIterator[pods.Seen] | None:
+        """Its readiness, where the revision has a say in it; otherwise the kubelet's own knobs hold."""
+        if (container := self._container(pod)) is None:
+            return None
+        behaviour = self.behaviours.get(container["image"], HEALTHY)
+        if behaviour.ready and not behaviour.ready_after_seconds:
+            return None
+        return _readiness(pod, behaviour)
+
+    def _container(self, pod: Json) -> Json | None:
+        containers: list[Json] = pod["spec"]["containers"]
+        mine = (c for c in containers if c["image"].rpartition(":")[0] == self._repository)
+        return next(mine, None)
+
+
+async def _readiness(pod: Json, behaviour: Behaviour) -> AsyncIterator[pods.Seen]:
+    yield pods.all_containers(pod, ready=False)
+    if behaviour.ready:
+        await asyncio.sleep(behaviour.ready_after_seconds)
+        yield pods.all_containers(pod, ready=True)
+
+
+def _port(container: Json) -> int:
+    return next(int(port["containerPort"]) for port in container["ports"] if port.get("name") == "http")

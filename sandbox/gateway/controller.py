@@ -1,0 +1,78 @@
+"""Keeps a gateway configured from a cluster, as the ingress controller does: watches, and applies what it sees."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+import aiohttp
+
+from sandbox.controlplane.api import Api, ApiError, Json
+from sandbox.gateway.server import Gateway
+
+_log = logging.getLogger(__name__)
+
+ROUTES: Final = "/apis/apisix.apache.org/v2/apisixroutes"
+SERVICES: Final = "/api/v1/services"
+SLICES: Final = "/apis/discovery.k8s.io/v1/endpointslices"
+
+_PAUSE = 0.2  # seconds between attempts while the API server is away, or doesn't know ApisixRoutes yet
+_GATHER = 0.02  # seconds in which changes come together: a rollout writes several objects at once
+
+
+async def follow(api: Api, gateway: Gateway) -> None:
+    """Runs until cancelled. `api` needs the rights to list and watch the three kinds.
+
+    Nothing is applied before all three lists are in: half a cluster would be a wrong configuration.
+    """
+    changed = asyncio.Event()
+    kinds = [_Kind(path, changed.set) for path in (ROUTES, SERVICES, SLICES)]
+    async with asyncio.TaskGroup() as group:
+        for kind in kinds:
+            group.create_task(kind.watch(api))
+        while True:
+            await changed.wait()
+            await asyncio.sleep(_GATHER)
+            changed.clear()
+            if all(kind.listed for kind in kinds):
+                gateway.apply(*(list(kind.objects.values()) for kind in kinds))
+
+
+class _Kind:
+    """All objects of one kind, by namespace and name."""
+
+    def __init__(self, path: str, changed: Callable[[], None]) -> None:
+        self.objects: dict[tuple[str, str], Json] = {}
+        self.listed = False
+        self._path = path
+        self._changed = changed
+
+    async def watch(self, api: Api) -> None:
+        """For ever; a broken stream means a new list."""
+        while True:
+            try:
+                version = await self._relist(api)
+                async for event in api.watch(self._path, version):
+                    if event["type"] != "BOOKMARK":
+                        self._see(event["type"], event["object"])
+            except (ApiError, aiohttp.ClientError, TimeoutError, ValueError) as error:
+                _log.info("the watch of %s broke: %s", self._path, error)
+                await asyncio.sleep(_PAUSE)
+
+    async def _relist(self, api: Api) -> str:
+        found = await api.get(self._path)
+        self.objects = {_key(item): item for item in found["items"]}
+        self.listed = True
+        self._changed()
+        return str(found["metadata"]["resourceVersion"])
+
+    def _see(self, what: str, item: Json) -> None:
+        if what == "DELETED":
+            self.objects.pop(_key(item), None)
+        else:
+            self.objects[_key(item)] = item
+        self._changed()
+
+
+def _key(item: Json) -> tuple[str, str]:
+    return item["metadata"]["namespace"], item["metadata"]["name"]

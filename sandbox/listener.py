@@ -1,0 +1,68 @@
+"""A light HTTP server on a free loopback port: the body of every double of the user's world.
+
+It sits below aiohttp's routing on purpose, since the gateway and the application share the machine with everything
+that a test or the demo runs.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+_GRACE = 1.0  # seconds that requests under way get when the listener closes
+
+
+class Listener:
+    """Started by `async with`. With several handlers each new connection goes to the next of them."""
+
+    def __init__(self, *handlers: Handler, port: int = 0) -> None:
+        self._handlers = handlers
+        self._wanted = port
+        self._servers: list[web.Server] = []
+        self._listening: asyncio.Server | None = None
+
+    @property
+    def port(self) -> int:
+        """The loopback port; known once started."""
+        if self._listening is None:
+            raise RuntimeError("the listener isn't started")
+        port: int = self._listening.sockets[0].getsockname()[1]
+        return port
+
+    @property
+    def url(self) -> str:
+        """Without a path."""
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        """Accept connections from now on."""
+        self._servers = [web.Server(handler, access_log=None) for handler in self._handlers]
+        turn = itertools.cycle(self._servers)
+        self._listening = await asyncio.get_running_loop().create_server(
+            lambda: next(turn)(), "127.0.0.1", self._wanted, backlog=1024
+        )
+
+    async def stop(self) -> None:
+        """Refuse connections and end those that are open. May be called twice."""
+        listening, self._listening = self._listening, None
+        if listening is None:
+            return
+        listening.close()
+        await asyncio.gather(*(server.shutdown(_GRACE) for server in self._servers))
+        # A closed transport gives up its socket one turn of the loop later; a test's loop may end right here.
+        for _ in range(2):
+            await asyncio.sleep(0)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
