@@ -36,7 +36,7 @@ async def app(settings: Settings, runtime: Runtime) -> None:
     caches = Caches(
         cluster,
         memory.follow(config_tracking=settings.enable_config_tracking),
-        namespaces=(settings.watch_namespace,) if settings.watch_namespace else (),
+        namespaces=settings.namespaces,
         on_change=ears.changed,
         observe=measures.Watches(metrics),
     )
@@ -54,7 +54,7 @@ async def listen(caches: Caches, ears: Handlers, health: Health) -> None:
         beat()
         ailing = caches.ailing()
         if not begun and caches.synced():
-            ears.begin()
+            ears.begin(obj for kind in caches.kinds for obj in caches.all(kind))
             begun = True
         health.set(COMPONENT, begun and not ailing, f"not followed: {', '.join(ailing)}" if ailing else "")
         await asyncio.sleep(CHECK if begun else 0.05)

@@ -2,11 +2,13 @@
 
 `changed` is called by the caches, inside the event loop and in the order of the changes, and never waits. Until
 `begin`, when everything has been listed, changes only build up the index; then every Canary of ours gets facts about
-itself and its target, and about a tracked config only if it isn't what the status remembers.
+itself and its target, and about a tracked config only if it isn't what the status remembers. The first one's id also
+says how everything looked that the Canary depends on: replicas that begin together tell it once, and what vanished
+while nobody watched is looked for, however soon after the last look.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Final
 
@@ -56,14 +58,24 @@ class Handlers:
         for canary in sorted({*before, *self._waiting(new)}, key=lambda ref: ref.uid):
             self._tell(canary, obj, deleted=new is None)
 
-    def begin(self) -> None:
-        """Everything was listed: from now on changes are told, and what happened before is made up for."""
+    def begin(self, objects: Iterable[Json]) -> None:
+        """Everything was listed, and this is it: changes are told from now on, what happened before is made up for."""
         self._begun = True
+        views = self._views(objects)
         for entry in self._index.all():
-            self._tell(entry.ref, entry.canary)
+            first = policy.fact(entry.ref, entry.canary, view=policy.view(views.get(entry.ref.uid, ())))
+            self._put(entry.ref, policy.address(entry.canary), partial(_given, first))
             if target := self._deployments.get(entry.target):
                 self._tell(entry.ref, target)
                 self._catch_up(entry, target)
+
+    def _views(self, objects: Iterable[Json]) -> dict[str, list[Json]]:
+        """What there is for each Canary, by its uid."""
+        views: dict[str, list[Json]] = {}
+        for obj in objects:
+            for canary in self._waiting(obj):
+                views.setdefault(canary.uid, []).append(obj)
+        return views
 
     def _remember(self, old: Json | None, new: Json | None) -> None:
         """Keeps track of what a Deployment's template refers to."""

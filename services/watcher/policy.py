@@ -5,6 +5,8 @@ Service's. `matters` gives the addresses that one Canary depends on, `addresses`
 looked up, and services.watcher.index joins the two.
 """
 
+import hashlib
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from shared.canary import configs, names, ownership
@@ -113,10 +115,17 @@ def _canary_changed(old: Json, new: Json) -> bool:
     return old.get("status") != new.get("status") and ownership.foreign_status_write(old, new)
 
 
-def fact(canary: CanaryRef, obj: Json, *, deleted: bool = False, checksum: str | None = None) -> Fact:
+def view(objects: Iterable[Json]) -> str:
+    """A word for how these objects are; the same wherever they are the same. Churn that is no news doesn't change it."""
+    parts = [f"{address(obj)} {json.uid(obj)} {json.value(obj, 'digest') or json.version(obj)!r}" for obj in objects]
+    return hashlib.blake2b("\n".join(sorted(parts)).encode(), digest_size=8).hexdigest()
+
+
+def fact(canary: CanaryRef, obj: Json, *, deleted: bool = False, checksum: str | None = None, view: str = "") -> Fact:
     """The message. Its id is the same on every replica, so the bus drops all copies but one."""
     kind, version = json.text(obj, "kind"), json.version(obj)
     ident = f"{canary.uid}/{kind}/{json.uid(obj)}/{version}" + ("/deleted" if deleted else "")
+    ident += f"/{view}" if view else ""
     reference = ObjectRef(
         kind=kind, namespace=json.namespace(obj), name=json.name(obj), resource_version=version, deleted=deleted
     )

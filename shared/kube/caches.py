@@ -55,6 +55,11 @@ class Caches:
                 for namespace in tuple(namespaces) or ("",)
             }
 
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """What is followed."""
+        return tuple(self._informers)
+
     async def run(self) -> None:
         """Follows everything until it's cancelled."""
         async with asyncio.TaskGroup() as group:

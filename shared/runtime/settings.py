@@ -95,8 +95,15 @@ class KubeSettings(Settings):
     )
     kubeconfig: str = Field(default="", description="Path of a kubeconfig, for runs outside a cluster.")
     watch_namespace: str = Field(
-        default="", description="Only Canaries of this namespace. Empty: all, as the cluster-wide RBAC allows."
+        default="",
+        description="Only Canaries of this namespace, or of these, separated by commas. Empty: all, as the cluster-wide "
+        "RBAC allows.",
     )
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """The namespaces to watch; none: all."""
+        return tuple(filter(None, map(str.strip, self.watch_namespace.split(","))))
 
 
 class HttpSettings(Settings):
