@@ -1,0 +1,234 @@
+"""What `k8s/` holds is taken by a real API server, and gives each service the rights it needs and no others."""
+
+import asyncio
+import os
+import re
+from collections.abc import AsyncIterator, Iterable
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+import yaml
+
+from sandbox.controlplane.api import Api, ApiError, Json
+from sandbox.controlplane.server import ControlPlane
+from tests.e2e.rights import EVERYTHING, RIGHTS
+
+pytestmark = pytest.mark.cluster
+_K8S = Path(__file__).parents[2] / "k8s"
+_APISIX_CRDS = _K8S.parent / "sandbox" / "crds" / "apisix.yaml"
+_RBAC = "/apis/rbac.authorization.k8s.io/v1"
+_OVERLAYS = ("apisix", "namespaced", "test")
+_SERVICES = ("bootstrap", "watcher", "analyzer", "router", "notifier")
+
+
+def around(folder: Path, namespace: str, *parts: str, components: Iterable[str] = (), suffix: str = "") -> Path:
+    """A kustomization around parts of `k8s/`, as a user writes one, for a namespace of the test's own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {
+        "namespace": namespace,
+        "nameSuffix": suffix,
+        "resources": [os.path.relpath(_K8S / part, folder) for part in parts],
+        "components": [os.path.relpath(_K8S / "components" / name, folder) for name in components],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(content))
+    return folder
+
+
+async def built(control_plane: ControlPlane, path: Path) -> list[Json]:
+    """What kustomize makes of a folder."""
+    return [each for each in yaml.safe_load_all(await control_plane.kubectl("kustomize", str(path))) if each]
+
+
+@pytest_asyncio.fixture
+async def definitions(control_plane: ControlPlane) -> None:
+    """The CRDs, for good: they are the same for all tests."""
+    await control_plane.kubectl("apply", "--server-side", "-k", str(_K8S / "crds"))
+    await control_plane.kubectl("apply", "--server-side", "-f", str(_APISIX_CRDS))
+
+
+@pytest_asyncio.fixture
+async def restricted(admin: Api, namespace: str) -> str:
+    """A namespace that admits restricted pods only."""
+    label = {"pod-security.kubernetes.io/enforce": "restricted"}
+    await admin.patch(f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": label}})
+    return namespace
+
+
+@pytest.mark.parametrize("overlay", _OVERLAYS)
+async def test_an_overlay_is_accepted_whole(
+    control_plane: ControlPlane, restricted: str, definitions: None, tmp_path: Path, overlay: str
+) -> None:
+    folder = around(tmp_path, restricted, f"overlays/{overlay}")
+    objects = await built(control_plane, folder)
+    printed = await control_plane.kubectl(
+        "apply", "--server-side", "--dry-run=server", "--validate=strict", "-k", str(folder)
+    )
+    assert len(printed.splitlines()) == len(objects)
+    assert all(line.endswith("serverside-applied (server dry run)") for line in printed.splitlines())
+
+
+async def test_the_parts_beside_the_overlays_are_accepted(control_plane: ControlPlane, namespace: str) -> None:
+    example = (_K8S / "examples/named-secrets.yaml").read_text().replace("namespace: test", f"namespace: {namespace}")
+    for flag, path in (("-k", str(_K8S / "crds")), ("-k", str(_K8S / "rbac/crds")), ("-f", "-")):
+        printed = await control_plane.kubectl(
+            "apply", "--server-side", "--dry-run=server", flag, path, stdin=example if path == "-" else None
+        )
+        assert "serverside-applied (server dry run)" in printed
+
+
+async def test_every_pod_is_admitted_where_only_restricted_ones_are(
+    control_plane: ControlPlane, admin: Api, restricted: str
+) -> None:
+    pods = f"/api/v1/namespaces/{restricted}/pods"
+    careless = {"metadata": {"name": "careless"}, "spec": {"containers": [{"name": "app", "image": "app"}]}}
+    with pytest.raises(ApiError, match="violates PodSecurity"):
+        await admin.request("POST", pods, body=careless, query={"dryRun": "All"})
+    workloads = [
+        each for each in await built(control_plane, _K8S / "overlays/apisix") if "template" in each.get("spec", {})
+    ]
+    assert {each["metadata"]["name"] for each in workloads} == {
+        "flagger-prometheus", "serinus-nats", *(f"serinus-{name}" for name in _SERVICES),
+    }  # fmt: skip
+    for workload in workloads:
+        template = workload["spec"]["template"]
+        pod = {"metadata": {**template["metadata"], "name": workload["metadata"]["name"]}, "spec": template["spec"]}
+        for claim in workload["spec"].get("volumeClaimTemplates", []):
+            name = claim["metadata"]["name"]
+            pod["spec"].setdefault("volumes", []).append({"name": name, "emptyDir": {}})
+        await admin.request("POST", pods, body=pod, query={"dryRun": "All"})
+
+
+@pytest.mark.parametrize("overlay", _OVERLAYS)
+async def test_deleting_an_overlay_takes_no_canary_and_no_namespace_along(
+    control_plane: ControlPlane, overlay: str
+) -> None:
+    kinds = {each["kind"] for each in await built(control_plane, _K8S / "overlays" / overlay)}
+    assert not kinds & {"CustomResourceDefinition", "Namespace", "PersistentVolumeClaim", "Secret"}
+
+
+async def test_the_namespaced_overlay_holds_nothing_of_the_whole_cluster(control_plane: ControlPlane) -> None:
+    objects = await built(control_plane, _K8S / "overlays/namespaced")
+    assert {each["metadata"].get("namespace") for each in objects} == {"test"}
+
+
+async def test_the_tests_install_what_users_install(control_plane: ControlPlane) -> None:
+    """Only addresses, images and numbers of replicas differ."""
+    ours = await built(control_plane, _K8S / "overlays/test")
+    users = await built(control_plane, _K8S / "overlays/apisix")
+    changed = {"SERINUS_NATS_URL", "SERINUS_NATS_REPLICAS", "SERINUS_METRICS_SERVER"}
+    assert _comparable(ours, changed) == _comparable(users, changed)
+
+
+def _comparable(objects: list[Json], changed: set[str]) -> dict[str, Json]:
+    found = {}
+    for each in deepcopy(objects):
+        name = re.sub(r"^(serinus-settings)-\w+$", r"\1", each["metadata"]["name"])
+        each["metadata"]["name"] = name
+        each.get("spec", {}).pop("replicas", None)
+        for container in each.get("spec", {}).get("template", {}).get("spec", {}).get("containers", []):
+            container.pop("image")
+            for source in container.get("envFrom", []):
+                if "configMapRef" in source:
+                    source["configMapRef"]["name"] = "serinus-settings"
+        if name == "serinus-settings":
+            assert changed <= each["data"].keys()
+            each["data"] = {key: value for key, value in each["data"].items() if key not in changed}
+        found[f"{each['kind']}/{name}"] = each
+    return found
+
+
+# --- rights ------------------------------------------------------------------------------------------------------
+
+
+class Granted:
+    """RBAC objects of a kustomization, in the cluster until the test ends, under names of the test's own."""
+
+    def __init__(self, control_plane: ControlPlane, admin: Api, namespace: str, folder: Path) -> None:
+        self._control_plane, self._admin, self.namespace, self._folder = control_plane, admin, namespace, folder
+        self._made: list[str] = []
+
+    async def grant(self, *parts: str) -> None:
+        """Apply the RBAC of these folders of `k8s/rbac`."""
+        folder = around(
+            self._folder, self.namespace, "base", *(f"rbac/{part}" for part in parts), suffix=f"-{self.namespace}"
+        )
+        for each in await built(self._control_plane, folder):
+            if each["apiVersion"].startswith("rbac."):
+                scope = f"/namespaces/{self.namespace}" if "namespace" in each["metadata"] else ""
+                path = f"{_RBAC}{scope}/{each['kind'].lower()}s"
+                await self._admin.create(path, each)
+                self._made.append(f"{path}/{each['metadata']['name']}")
+
+    async def of(self, service: str, namespace: str) -> set[tuple[str, str]]:
+        """(verb, resource) of everything that the service's account may do there; "" is all namespaces."""
+        user = f"system:serviceaccount:{self.namespace}:serinus-{service}-{self.namespace}"
+        answers = await asyncio.gather(*(self._may(user, namespace, *each) for each in EVERYTHING))
+        return {right for right, allowed in zip(EVERYTHING, answers, strict=True) if allowed}
+
+    async def _may(self, user: str, namespace: str, verb: str, resource: str) -> bool:
+        whole, _, group = resource.partition(".")
+        name, _, subresource = whole.partition("/")
+        attributes = {
+            "verb": verb, "group": group, "resource": name, "subresource": subresource, "namespace": namespace,
+        }  # fmt: skip
+        spec = {
+            "user": user,
+            "groups": ["system:serviceaccounts", "system:authenticated"],
+            "resourceAttributes": attributes,
+        }
+        review = await self._admin.create("/apis/authorization.k8s.io/v1/subjectaccessreviews", {"spec": spec})
+        return bool(review["status"]["allowed"])
+
+    async def revoke(self) -> None:
+        for path in self._made:
+            await self._admin.delete(path)
+
+
+@pytest_asyncio.fixture
+async def granted(control_plane: ControlPlane, admin: Api, namespace: str, tmp_path: Path) -> AsyncIterator[Granted]:
+    found = Granted(control_plane, admin, namespace, tmp_path)
+    yield found
+    await found.revoke()
+
+
+def _expected(service: str, *parts: str) -> set[tuple[str, str]]:
+    return {
+        (verb, resource)
+        for part in parts
+        for resource, verbs in RIGHTS.get((service, part), {}).items()
+        for verb in verbs.split()
+    }
+
+
+async def test_rights_over_the_cluster_are_exactly_these(granted: Granted) -> None:
+    await granted.grant("cluster", "cluster-configs", "cluster-secrets")
+    for service in _SERVICES:
+        assert await granted.of(service, "") == _expected(service, "base", "crds", "configs", "secrets"), service
+
+
+async def test_without_config_tracking_nobody_reads_a_config(granted: Granted) -> None:
+    await granted.grant("cluster")
+    for service in _SERVICES:
+        rights = await granted.of(service, "")
+        assert rights == _expected(service, "base", "crds"), service
+        assert not {resource for _, resource in rights} & {"secrets", "configmaps"}
+
+
+async def test_rights_in_one_namespace_end_there(granted: Granted) -> None:
+    await granted.grant("namespace", "namespace-configs", "namespace-secrets")
+    for service in _SERVICES:
+        assert await granted.of(service, granted.namespace) == _expected(service, "base", "configs", "secrets"), service
+        assert await granted.of(service, "") == set(), service
+        assert await granted.of(service, "default") == set(), service
+
+
+async def test_whoever_runs_per_namespace_may_still_look_at_definitions(
+    granted: Granted, control_plane: ControlPlane
+) -> None:
+    await control_plane.kubectl("apply", "-k", str(_K8S / "rbac/crds"))
+    try:
+        assert await granted.of("router", "") == _expected("router", "crds")
+    finally:
+        await control_plane.kubectl("delete", "-k", str(_K8S / "rbac/crds"))
