@@ -137,6 +137,11 @@ class Plain:
         found: dict[str, Any] = json.loads(answer.data)
         return found
 
+    async def synchronise(self) -> None:
+        """Everything sent before has been answered. Twice: nats-py's first ping overtakes what it still buffers."""
+        await self.client.flush()
+        await self.client.flush()
+
     async def config(self, kind: str, name: str) -> dict[str, Any]:
         """`config("STREAM", "TICK")`, `config("CONSUMER", "TICK.analyzer")`."""
         found: dict[str, Any] = (await self.api(f"{kind}.INFO.{name}"))["config"]
