@@ -32,7 +32,7 @@ RIGHTS: Final[Mapping[tuple[str, str], Mapping[str, str]]] = {
     ("router", "crds"): {"customresourcedefinitions.apiextensions.k8s.io": _READ},
     ("router", "configs"): {"configmaps": _WRITE, "secrets": _WRITE},
     ("analyzer", "secrets"): {"secrets": "get"},
-    ("notifier", "base"): {"alertproviders.flagger.app": "get", "events": "get create patch"},
+    ("notifier", "base"): {"alertproviders.flagger.app": "get", "events": "create patch"},
     ("notifier", "secrets"): {"secrets": "get"},
 }
 """(service, part) → resource → verbs. `base` is what `cluster` and `namespace` have in common."""
