@@ -68,7 +68,9 @@ def conflict(resource: Resource, name: str, why: str = "") -> ApiFailure:
 
 def invalid(resource: Resource, name: str, causes: Sequence[Cause]) -> ApiFailure:
     texts = [f"{cause.field}: {cause.text}" for cause in causes]
-    message = f'{resource.kind_and_group} "{name}" is invalid: ' + (texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]")
+    message = f'{resource.kind_and_group} "{name}" is invalid: ' + (
+        texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
+    )
     listed = [{"reason": cause.reason, "message": cause.text, "field": cause.field} for cause in causes]
     details = {"name": name, "group": resource.group, "kind": resource.kind, "causes": listed}
     return ApiFailure(422, "Invalid", message, details)

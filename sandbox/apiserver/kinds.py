@@ -67,7 +67,6 @@ class Resource:
         return f"{self.kind}.{self.group}" if self.group else self.kind
 
 
-_APPS: Final = {"group": "apps", "status": True, "generation": True, "categories": ("all",)}
 _EVENT_FIELDS: Final = tuple(
     [f"involvedObject.{name}" for name in ("kind", "namespace", "name", "uid", "apiVersion", "fieldPath")]
     + ["reason", "reportingComponent", "source", "type"]
@@ -81,6 +80,25 @@ REPLICA_SETS: Final = "replicasets.apps"
 ENDPOINT_SLICES: Final = "endpointslices.discovery.k8s.io"
 CRDS: Final = "customresourcedefinitions.apiextensions.k8s.io"
 SERVICE_ACCOUNTS: Final = "serviceaccounts"
+
+
+def _plain(group: str, *names: tuple[str, str], version: str = "v1", namespaced: bool = True) -> list[Resource]:
+    """Kinds that are only kept, so that whole installations can be applied: nothing acts on them here."""
+    return [Resource(kind=k, plural=p, group=group, version=version, namespaced=namespaced) for k, p in names]
+
+
+def _apps(kind: str, plural: str, short: str, *, scale: Scale | None = None) -> Resource:
+    return Resource(
+        kind=kind,
+        plural=plural,
+        group="apps",
+        short=(short,),
+        categories=("all",),
+        status=True,
+        generation=True,
+        scale=scale,
+    )
+
 
 BUILT_IN: Final = (
     Resource(kind="Namespace", plural="namespaces", short=("ns",), namespaced=False, status=True),
@@ -98,9 +116,10 @@ BUILT_IN: Final = (
     Resource(kind="Event", plural="events", short=("ev",), fields=_EVENT_FIELDS),
     Resource(kind="ServiceAccount", plural="serviceaccounts", short=("sa",)),
     Resource(kind="Node", plural="nodes", short=("no",), namespaced=False, status=True),
-    Resource(kind="Deployment", plural="deployments", short=("deploy",), scale=Scale(), **_APPS),
-    Resource(kind="ReplicaSet", plural="replicasets", short=("rs",), scale=Scale(), **_APPS),
-    Resource(kind="DaemonSet", plural="daemonsets", short=("ds",), **_APPS),
+    _apps("Deployment", "deployments", "deploy", scale=Scale()),
+    _apps("ReplicaSet", "replicasets", "rs", scale=Scale()),
+    _apps("StatefulSet", "statefulsets", "sts"),
+    _apps("DaemonSet", "daemonsets", "ds"),
     Resource(
         kind="HorizontalPodAutoscaler",
         plural="horizontalpodautoscalers",
@@ -121,5 +140,14 @@ BUILT_IN: Final = (
         namespaced=False,
         status=True,
         generation=True,
+    ),
+    *_plain("policy", ("PodDisruptionBudget", "poddisruptionbudgets")),
+    *_plain("networking.k8s.io", ("NetworkPolicy", "networkpolicies")),
+    *_plain("rbac.authorization.k8s.io", ("Role", "roles"), ("RoleBinding", "rolebindings")),
+    *_plain(
+        "rbac.authorization.k8s.io",
+        ("ClusterRole", "clusterroles"),
+        ("ClusterRoleBinding", "clusterrolebindings"),
+        namespaced=False,
     ),
 )

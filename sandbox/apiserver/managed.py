@@ -1,7 +1,7 @@
 """`metadata.managedFields`: which manager last wrote which field, and when. Pure.
 
-Coarser than the real thing in two ways: a list is one field, and there are no conflicts. What our services read is
-right: a manager's entry moves when it changes a field, and goes when others took over all its fields.
+Coarser than the real thing in one way: a list is one field. What our services read is right: a manager's entry moves
+when it changes a field, and goes when others took over all its fields.
 """
 
 from typing import Any
@@ -10,22 +10,29 @@ from sandbox.apiserver.kinds import Json
 
 
 def record(
-    old: Json | None, new: Json, *, manager: str, operation: str, subresource: str, now: str
+    old: Json | None,
+    new: Json,
+    *,
+    manager: str,
+    operation: str,
+    subresource: str,
+    now: str,
+    applied: Json | None = None,
 ) -> list[Json] | None:
-    """The entries after `manager` made `new` of `old`; None for none."""
-    before = _visible(old) if old else {}
-    after = _visible(new)
-    claimed, removed = _changes(before, after)
+    """The entries after `manager` made `new` of `old`; None for none. With `applied` it owns that, changed or not."""
+    claimed, removed = _changes(_visible(old) if old else {}, _visible(new))
     entries: list[Json] = (old or {}).get("metadata", {}).get("managedFields") or []
-    own = {"manager": manager, "operation": operation, "subresource": subresource}
-    kept = []
-    fields: Json = {}
+    kept: list[Json] = []
+    known: Json = {}
     for entry in entries:
-        if all(entry.get(name, "") == value for name, value in own.items()):
-            fields = _without(entry["fieldsV1"], removed)
-        elif left := _without(_without(entry["fieldsV1"], claimed), removed):
+        if is_of(entry, manager, operation, subresource):
+            known = entry["fieldsV1"]
+        elif left := without(without(entry["fieldsV1"], claimed), removed):
             kept.append(entry if left is entry["fieldsV1"] else {**entry, "fieldsV1": left})
-    if fields := _with(fields, claimed):
+    fields = tree(applied) if applied is not None else with_more(without(known, removed), claimed)
+    if fields == known and not claimed and not removed:
+        return entries or None
+    if fields:
         kept.append(
             {
                 "manager": manager,
@@ -40,11 +47,35 @@ def record(
     return kept or None
 
 
+def is_of(entry: Json, manager: str, operation: str, subresource: str) -> bool:
+    return (entry["manager"], entry["operation"], entry.get("subresource", "")) == (manager, operation, subresource)
+
+
+def tree(obj: Json) -> Json:
+    """All fields of an object that somebody can own."""
+    return _changes({}, _visible({"metadata": {}, **obj}))[0]
+
+
+def changed(old: Json, new: Json) -> Json:
+    """The fields that have another value now."""
+    return _changes(_visible(old), _visible(new))[0]
+
+
+def common(fields: Json, others: Json, path: str = "") -> list[str]:
+    """Where two trees meet, as paths."""
+    met: list[str] = []
+    for name in fields.keys() & others.keys():
+        here = f"{path}.{name.removeprefix('f:')}"
+        met += common(fields[name], others[name], here) if fields[name] and others[name] else [here]
+    return sorted(met)
+
+
 def _visible(obj: Json) -> Json:
     """What somebody can own: not what the server itself writes into the metadata."""
     names = ("labels", "annotations", "finalizers", "ownerReferences")
     metadata = {name: obj["metadata"][name] for name in names if obj["metadata"].get(name)}
-    return {**{k: v for k, v in obj.items() if k not in ("apiVersion", "kind")}, "metadata": metadata}
+    rest = {name: value for name, value in obj.items() if name not in ("apiVersion", "kind", "metadata")}
+    return {**rest, **({"metadata": metadata} if metadata else {})}
 
 
 def _changes(old: Any, new: Any) -> tuple[Json, Json]:
@@ -66,20 +97,21 @@ def _changes(old: Any, new: Any) -> tuple[Json, Json]:
     return claimed, removed
 
 
-def _with(fields: Json, more: Json) -> Json:
+def with_more(fields: Json, more: Json) -> Json:
+    """Both trees in one."""
     merged = dict(fields)
     for name, below in more.items():
-        merged[name] = _with(merged.get(name, {}), below) if below else {}
+        merged[name] = with_more(merged.get(name, {}), below) if below else {}
     return merged
 
 
-def _without(fields: Json, less: Json) -> Json:
+def without(fields: Json, less: Json) -> Json:
     """The same object if nothing is taken away."""
     left: Json | None = None
     for name, below in less.items():
         if name not in fields:
             continue
-        rest = _without(fields[name], below) if below and fields[name] else {}
+        rest = without(fields[name], below) if below and fields[name] else {}
         if rest is fields[name] and rest:
             continue
         left = dict(fields) if left is None else left

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sandbox.apiserver import errors, kinds, managed, preparing
+from sandbox.apiserver import applying, errors, kinds, managed, preparing, rules
 from sandbox.apiserver.errors import ApiFailure, Cause, invalid_value, required
 from sandbox.apiserver.kinds import Json, Resource
 from sandbox.apiserver.registry import Registry
@@ -20,9 +20,16 @@ from sandbox.controlplane.pods import timestamp
 
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LETTERS: Final = "bcdfghjklmnpqrstvwxz2456789"  # Kubernetes' own choice: no vowels, so no words
-_OWNED: Final = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "managedFields")
-_FOREGROUND: Final = "foregroundDeletion"
-_ORPHAN: Final = "orphan"
+_OWNED: Final = (
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generation",
+    "managedFields",
+)
+FOREGROUND: Final = "foregroundDeletion"
+ORPHAN: Final = "orphan"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +40,7 @@ class Writer:
     operation: str = "Update"
     subresource: str = ""
     strict: bool = False  # refuse fields that the schema doesn't know
+    applied: Json | None = None  # of a server-side apply: what the manager owns from now on
 
 
 CLUSTER: Final = Writer()
@@ -55,11 +63,11 @@ class Objects:
 
     def create(self, resource: Resource, namespace: str, body: Json, writer: Writer = CLUSTER) -> Stored:
         """Raises AlreadyExists, NotFound (the namespace), Forbidden (it's being deleted), Invalid."""
-        new = _typed(resource, body)
+        new = rules.typed(resource, body)
         metadata = {k: v for k, v in (body.get("metadata") or {}).items() if k not in _OWNED and v is not None}
         if metadata.pop("resourceVersion", ""):
             raise errors.bad_request("resourceVersion should not be set on objects to be created")
-        metadata = new["metadata"] = _placed(resource, namespace, metadata)
+        metadata = new["metadata"] = rules.placed(resource, namespace, metadata)
         if not metadata.get("name") and (prefix := metadata.get("generateName")):
             metadata["name"] = prefix + "".join(random.choices(_LETTERS, k=5))
         self._check_name(resource, metadata)
@@ -71,7 +79,7 @@ class Objects:
         new = self._prepared(resource, new, None, writer)
         if self.store.get(resource.key, (namespace, metadata["name"])):
             raise errors.already_exists(resource, metadata["name"])
-        return self.store.put(resource.key, self._signed(None, new, writer))
+        return self.store.put(resource.key, self._signed(resource, None, new, writer))
 
     def replace(self, resource: Resource, key: Key, body: Json, writer: Writer = CLUSTER) -> Stored:
         """PUT. Without a resourceVersion the last one wins, except for custom resources, which need it."""
@@ -81,14 +89,25 @@ class Objects:
             raise errors.invalid(resource, key[1], [fault])
         return self._update(resource, old, body, writer)
 
-    def patch(
-        self, resource: Resource, key: Key, change: Callable[[Json], Any], writer: Writer = CLUSTER
-    ) -> Stored:
+    def patch(self, resource: Resource, key: Key, change: Callable[[Json], Any], writer: Writer = CLUSTER) -> Stored:
         """`change` makes the new object of the old one, which it leaves alone."""
         old = self.get(resource, key)
         new = change(old.object)
         if not isinstance(new, dict) or not isinstance(new.get("metadata"), dict):
             raise errors.bad_request("the patched object is no object with metadata")
+        return self._update(resource, old, new, writer)
+
+    def apply(self, resource: Resource, key: Key, writer: Writer, *, force: bool) -> Stored:
+        """Server-side apply of `writer.applied`; makes the object if there is none. Raises Conflict."""
+        applied = writer.applied or {}
+        old = self.store.get(resource.key, key)
+        if old is None and not writer.subresource:
+            named = {**applied, "metadata": {**(applied.get("metadata") or {}), "name": key[1]}}
+            return self.create(resource, key[0], named, writer)
+        old = old or self.get(resource, key)
+        new = applying.merged(
+            resource, old.object, applied, manager=writer.manager, subresource=writer.subresource, force=force
+        )
         return self._update(resource, old, new, writer)
 
     def put(self, resource: Resource, old: Stored, new: Json) -> Stored:
@@ -99,11 +118,11 @@ class Objects:
         """Forget the object, or mark it for those who have to act first (finalizers, a pod's node)."""
         options = options or {}
         stored = self.get(resource, key)
-        _check_preconditions(resource, stored, options.get("preconditions") or {})
+        rules.check_preconditions(resource, stored, options.get("preconditions") or {})
         metadata = stored.object["metadata"]
         finalizers = list(metadata.get("finalizers") or [])
         policy = options.get("propagationPolicy") or ("Orphan" if options.get("orphanDependents") else "Background")
-        for name, wanted in ((_FOREGROUND, policy == "Foreground"), (_ORPHAN, policy == "Orphan")):
+        for name, wanted in ((FOREGROUND, policy == "Foreground"), (ORPHAN, policy == "Orphan")):
             if wanted and name not in finalizers and self.store.dependents(metadata["uid"]):
                 finalizers.append(name)
         grace = self._grace(resource, stored, options)
@@ -116,7 +135,9 @@ class Objects:
             marks["finalizers"] = finalizers
         if "generation" in metadata and "deletionTimestamp" not in metadata:
             marks["generation"] = metadata["generation"] + 1
-        status = {"status": {**stored.object["status"], "phase": "Terminating"}} if resource.key == kinds.NAMESPACES else {}
+        status = (
+            {"status": {**stored.object["status"], "phase": "Terminating"}} if resource.key == kinds.NAMESPACES else {}
+        )
         return self.store.put(resource.key, {**stored.object, **status, "metadata": marks})
 
     def _grace(self, resource: Resource, stored: Stored, options: Json) -> int:
@@ -129,7 +150,7 @@ class Objects:
         return int(stored.object["spec"].get("terminationGracePeriodSeconds", 30) if wanted is None else wanted)
 
     def _update(self, resource: Resource, old: Stored, body: Json, writer: Writer) -> Stored:
-        new = _typed(resource, body)
+        new = rules.typed(resource, body)
         known, metadata = old.object["metadata"], dict(new.get("metadata") or {})
         version, uid = metadata.get("resourceVersion"), metadata.get("uid")
         if version and version != known["resourceVersion"]:
@@ -140,7 +161,9 @@ class Objects:
         if metadata.get("name", old.key[1]) != old.key[1]:
             raise errors.bad_request("the name of the object does not match the name on the URL")
         if metadata.get("namespace", old.key[0]) != old.key[0]:
-            raise errors.bad_request("the namespace of the provided object does not match the namespace sent on the request")
+            raise errors.bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request"
+            )
         if writer.subresource == "status":
             new = {**old.object, "status": new.get("status") or {}, "metadata": known}
         else:
@@ -156,13 +179,19 @@ class Objects:
 
     def _commit(self, resource: Resource, old: Stored, new: Json, writer: Writer) -> Stored:
         new = self._prepared(resource, new, old.object, writer)
+        if new == old.object and writer.applied is None:
+            return old
+        if (
+            resource.generation
+            and writer.subresource != "status"
+            and rules.spec(resource, new) != rules.spec(resource, old.object)
+        ):
+            new["metadata"] = {**new["metadata"], "generation": new["metadata"].get("generation", 0) + 1}
+        new = self._signed(resource, old.object, new, writer)
         if new == old.object:
             return old
-        if resource.generation and writer.subresource != "status" and _spec(resource, new) != _spec(resource, old.object):
-            new["metadata"] = {**new["metadata"], "generation": new["metadata"].get("generation", 0) + 1}
-        new = self._signed(old.object, new, writer)
         metadata = new["metadata"]
-        if "deletionTimestamp" in metadata and not metadata.get("finalizers") and not _lives(resource, metadata):
+        if "deletionTimestamp" in metadata and not metadata.get("finalizers") and not rules.lives(resource, metadata):
             return self.store.remove(resource.key, old.key, new)
         return self.store.put(resource.key, new)
 
@@ -182,16 +211,18 @@ class Objects:
             raise errors.invalid(resource, new["metadata"]["name"], faults)
         return new
 
-    def _signed(self, old: Json | None, new: Json, writer: Writer) -> Json:
+    def _signed(self, resource: Resource, old: Json | None, new: Json, writer: Writer) -> Json:
         if not writer.manager:
             return new
+        blind = resource.status and writer.subresource != "status"  # the status isn't of whoever wrote the rest
         entries = managed.record(
-            old,
-            new,
+            rules.without_status(old) if old and blind else old,
+            rules.without_status(new) if blind else new,
             manager=writer.manager,
             operation=writer.operation,
             subresource=writer.subresource,
             now=timestamp(),
+            applied=writer.applied,
         )
         metadata = {name: value for name, value in new["metadata"].items() if name != "managedFields"}
         return {**new, "metadata": {**metadata, **({"managedFields": entries} if entries else {})}}
@@ -208,7 +239,9 @@ class Objects:
             if home is None:
                 raise ApiFailure(404, "NotFound", f'namespaces "{metadata["namespace"]}" not found')
             if "deletionTimestamp" in home.object["metadata"]:
-                why = f"unable to create new content in namespace {metadata['namespace']} because it is being terminated"
+                why = (
+                    f"unable to create new content in namespace {metadata['namespace']} because it is being terminated"
+                )
                 raise errors.forbidden(resource, name, why)
 
     def _defined(self, gone: bool, crd: Json) -> None:
@@ -218,46 +251,3 @@ class Objects:
         self.registry.withdraw(crd)
         for stored in self.store.scan(crd["metadata"]["name"]):
             self.store.remove(crd["metadata"]["name"], stored.key)
-
-
-def _typed(resource: Resource, body: Json) -> Json:
-    """A new top level with the kind in it. Raises BadRequest for an object of another kind."""
-    for name, wanted in (("apiVersion", resource.api_version), ("kind", resource.kind)):
-        given = body.get(name)
-        if resource.custom and not given:
-            raise errors.bad_request(f"Object '{name[0].upper() + name[1:]}' is missing")
-        if given and given != wanted:
-            raise errors.bad_request(f"the {name} in the data ({given}) does not match the expected one ({wanted})")
-    return {**body, "kind": resource.kind, "apiVersion": resource.api_version}
-
-
-def _placed(resource: Resource, namespace: str, metadata: Json) -> Json:
-    if not resource.namespaced:
-        return metadata
-    if metadata.get("namespace", namespace) != namespace:
-        raise errors.bad_request("the namespace of the provided object does not match the namespace sent on the request")
-    return {**metadata, "namespace": namespace}
-
-
-def _spec(resource: Resource, obj: Json) -> Any:
-    """What the generation counts the changes of."""
-    if resource.key == kinds.DEPLOYMENTS:
-        return obj["spec"], obj["metadata"].get("annotations")
-    if not resource.custom:
-        return obj.get("spec")
-    ignored = ("metadata", "apiVersion", "kind", "status") if resource.status else ("metadata", "apiVersion", "kind")
-    return {name: value for name, value in obj.items() if name not in ignored}
-
-
-def _lives(resource: Resource, metadata: Json) -> bool:
-    """Does something beside finalizers keep a deleted object: its node, or its contents?"""
-    return bool(metadata.get("deletionGracePeriodSeconds")) or resource.key == kinds.NAMESPACES
-
-
-def _check_preconditions(resource: Resource, stored: Stored, wanted: Json) -> None:
-    for name in ("uid", "resourceVersion"):
-        given, found = wanted.get(name), stored.object["metadata"][name]
-        if given and given != found:
-            word = {"uid": "UID", "resourceVersion": "ResourceVersion"}[name]
-            why = f"Precondition failed: {word} in precondition: {given}, {word} in object meta: {found}"
-            raise errors.conflict(resource, stored.key[1], why)

@@ -51,9 +51,7 @@ def _service(new: Json, old: Json | None, addresses: ServiceAddresses) -> list[C
     spec = new["spec"] = dict(new.get("spec") or {})
     for name, value in (("type", "ClusterIP"), ("sessionAffinity", _NO), ("internalTrafficPolicy", "Cluster")):
         spec.setdefault(name, value)
-    spec["ports"] = [
-        {"protocol": "TCP", "targetPort": port.get("port"), **port} for port in spec.get("ports") or ()
-    ]
+    spec["ports"] = [{"protocol": "TCP", "targetPort": port.get("port"), **port} for port in spec.get("ports") or ()]
     new.setdefault("status", {"loadBalancer": {}})
     if spec["type"] == "ExternalName":
         return []

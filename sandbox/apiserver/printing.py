@@ -138,7 +138,10 @@ def _ready(pod: Json) -> str:
 
 
 def _ports(service: Json) -> str:
-    return ",".join(f"{each['port']}/{each.get('protocol', 'TCP')}" for each in find(service, ".spec.ports[*]")) or "<none>"
+    return (
+        ",".join(f"{each['port']}/{each.get('protocol', 'TCP')}" for each in find(service, ".spec.ports[*]"))
+        or "<none>"
+    )
 
 
 _NAME: Final = Column(name="Name", cell=lambda obj: obj["metadata"]["name"], format="name")
@@ -168,15 +171,22 @@ BUILT_IN: Final[dict[str, tuple[Column, ...]]] = {
     "Service": (
         Column(name="Type", cell=lambda o: _of(o, ".spec.type")),
         Column(name="Cluster-IP", cell=lambda o: _of(o, ".spec.clusterIP", "<none>")),
+        Column(name="External-IP", cell=lambda o: "<none>"),
         Column(name="Port(s)", cell=_ports),
         AGE,
-        Column(name="Selector", cell=lambda o: ",".join(f"{k}={v}" for k, v in _of(o, ".spec.selector", {}).items()), priority=1),
+        Column(
+            name="Selector",
+            cell=lambda o: ",".join(f"{k}={v}" for k, v in _of(o, ".spec.selector", {}).items()),
+            priority=1,
+        ),
     ),
     "Event": (
         Column(name="Last Seen", cell=lambda o: age(_of(o, ".lastTimestamp") or _of(o, ".eventTime"))),
         Column(name="Type", cell=lambda o: _of(o, ".type")),
         Column(name="Reason", cell=lambda o: _of(o, ".reason")),
-        Column(name="Object", cell=lambda o: f"{_of(o, '.involvedObject.kind').lower()}/{_of(o, '.involvedObject.name')}"),
+        Column(
+            name="Object", cell=lambda o: f"{_of(o, '.involvedObject.kind').lower()}/{_of(o, '.involvedObject.name')}"
+        ),
         Column(name="Message", cell=lambda o: _of(o, ".message")),
     ),
     "Namespace": (Column(name="Status", cell=lambda o: _of(o, ".status.phase")), AGE),

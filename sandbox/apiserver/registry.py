@@ -20,11 +20,17 @@ class Registry:
 
     def of_kind(self, api_version: str, kind: str) -> Resource | None:
         """The resource of an object, for manifests."""
-        return next((each for each in self._served.values() if (each.api_version, each.kind) == (api_version, kind)), None)
+        return next(
+            (each for each in self._served.values() if (each.api_version, each.kind) == (api_version, kind)), None
+        )
 
     def keyed(self, key: str) -> Resource | None:
         """Some version of the kind."""
         return next((each for each in self._served.values() if each.key == key), None)
+
+    def built_in(self, key: str) -> Resource:
+        """A kind that is always there."""
+        return next(each for each in BUILT_IN if each.key == key)
 
     def all(self) -> list[Resource]:
         return list(self._served.values())

@@ -11,6 +11,7 @@ from typing import Any, Final
 from sandbox.apiserver.errors import Cause, invalid_value, required
 from sandbox.apiserver.kinds import Json
 
+_HEAD: Final = ("apiVersion", "kind", "metadata")
 _DATE_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
 _TYPES: Final[dict[str, Callable[[Any], bool]]] = {
@@ -47,7 +48,9 @@ class Schema:
         self.properties = {name: Schema(each, prune=prune) for name, each in raw.get("properties", {}).items()}
         self.defaults = {n: each["default"] for n, each in raw.get("properties", {}).items() if "default" in each}
         more = raw.get("additionalProperties")
-        self.additional = Schema(more, prune=prune) if isinstance(more, dict) else Schema({}, prune=False) if more else None
+        self.additional = (
+            Schema(more, prune=prune) if isinstance(more, dict) else Schema({}, prune=False) if more else None
+        )
         self.items = Schema(raw["items"], prune=prune) if "items" in raw else None
         self.checks: list[Check] = [*_value_checks(raw), *_combinations(raw)]
 
@@ -80,10 +83,12 @@ class Schema:
         changed: Json = {}
         dropped: list[str] = []
         for name, each in value.items():
+            if name in _HEAD and (self.embedded or not path):
+                continue  # the server's own, whatever the schema says of it
             child = self.properties.get(name) or self.additional
             below = f"{path}.{name}" if path else name
             if child is None:
-                if not self._keeps(name, path):
+                if not self._keeps():
                     dropped.append(name)
                     found.unknown.append(below)
             elif each is None and name in self.defaults and not child.nullable:
@@ -100,9 +105,8 @@ class Schema:
                 found.causes.append(required(f"{path}.{name}" if path else name))
         return value
 
-    def _keeps(self, name: str, path: str) -> bool:
-        meta = name in ("apiVersion", "kind", "metadata") and (self.embedded or not path)
-        return self.keep or meta or (not self.properties and not self.type)
+    def _keeps(self) -> bool:
+        return self.keep or (not self.properties and not self.type)
 
     def accepts(self, value: Any, path: str) -> bool:
         found = Findings()
@@ -132,7 +136,9 @@ def _value_checks(raw: Json) -> Iterator[Check]:
     ]
     for keyword, test, text in numbers:
         if keyword in raw:
-            yield _bound((int, float), test, raw[keyword], text, strict=bool(raw.get(f"exclusive{keyword.capitalize()}")))
+            yield _bound(
+                (int, float), test, raw[keyword], text, strict=bool(raw.get(f"exclusive{keyword.capitalize()}"))
+            )
     lengths: list[tuple[str, type, Callable[[Any, Any], bool], str]] = [
         ("minLength", str, lambda v, bound: len(v) >= bound, "should be at least {} chars long"),
         ("maxLength", str, lambda v, bound: len(v) <= bound, "should be at most {} chars long"),

@@ -82,7 +82,7 @@ def fields(text: str, allowed: Sequence[str]) -> Callable[[Json], bool] | None:
     for term in filter(None, text.split(",")):
         path, operator, value = re.split(r"(!=|==|=)", term, maxsplit=1) if "=" in term else ("", "", "")
         if path not in ("metadata.name", "metadata.namespace", *allowed):
-            raise bad_request(f'field label not supported: {path or term}')
+            raise bad_request(f"field label not supported: {path or term}")
         tests.append((path.split("."), value, operator != "!="))
     return (lambda obj: all((_text(obj, path) == value) is equal for path, value, equal in tests)) if tests else None
 

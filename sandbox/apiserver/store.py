@@ -104,7 +104,7 @@ class Store:
         self._shelves: dict[str, _Shelf] = {}
         self._everywhere: list[Callable[[str, Event], None]] = []
         self._dependents: dict[str, dict[tuple[str, Key], None]] = {}
-        self._uids: set[str] = set()
+        self._uids: dict[str, tuple[str, Key]] = {}
 
     def get(self, kind: str, key: Key) -> Stored | None:
         return self._shelf(kind).objects.get(key)
@@ -126,13 +126,19 @@ class Store:
     def exists(self, uid: str) -> bool:
         return uid in self._uids
 
+    def find(self, uid: str) -> tuple[str, Stored] | None:
+        """The object with this uid, with its kind."""
+        known = self._uids.get(uid)
+        stored = self.get(*known) if known else None
+        return (known[0], stored) if known and stored else None
+
     def put(self, kind: str, obj: Json) -> Stored:
         """Store a new object or a new state of one; its resourceVersion is set here."""
         shelf, key = self._shelf(kind), key_of(obj)
         previous = shelf.objects.get(key)
         stored = shelf.objects[key] = self._next(key, obj)
         if previous is None:
-            self._uids.add(obj["metadata"]["uid"])
+            self._uids[obj["metadata"]["uid"]] = kind, key
         if previous is None or _owners(previous.object) != _owners(obj):
             self._index(kind, previous, stored)
         self._publish(kind, shelf, Event("ADDED" if previous is None else "MODIFIED", stored, previous))
@@ -143,7 +149,7 @@ class Store:
         shelf = self._shelf(kind)
         previous = shelf.objects.pop(key)
         stored = self._next(key, last or previous.object)
-        self._uids.discard(stored.object["metadata"]["uid"])
+        self._uids.pop(stored.object["metadata"]["uid"], None)
         self._index(kind, previous, None)
         self._publish(kind, shelf, Event("DELETED", stored, previous))
         return stored
