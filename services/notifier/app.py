@@ -83,7 +83,9 @@ async def _notifier(settings: NotifierSettings, runtime: Runtime, markers: Marke
     cluster = await door.connect(settings, field_manager=f"serinus-{SERVICE}", observe=reach)
     stack.push_async_callback(cluster.close)
     runtime.health.probe("kubernetes", lambda: reach.trouble)
-    runtime.spawn("reach", reach.keep(cluster, settings.watch_namespace.split(",")[0].strip() or "default"))
+    runtime.spawn(
+        "reach", reach.keep(cluster, settings.watch_namespace.split(",")[0].strip() or "default", asyncio.sleep)
+    )
     session = await stack.enter_async_context(
         aiohttp.ClientSession(trust_env=True, cookie_jar=aiohttp.DummyCookieJar())
     )
@@ -133,10 +135,10 @@ class Reach:
         if outcome != "cancelled":
             self.trouble = "the API server doesn't answer" if outcome == "later" else ""
 
-    async def keep(self, objects: Objects, namespace: str) -> None:
+    async def keep(self, objects: Objects, namespace: str, sleep: Callable[[float], Awaitable[object]]) -> None:
         """Any answer will do, also that there's no such object, or that it mustn't be read."""
         while True:
             if self.trouble:
                 with suppress(RetryLater, Never):
                     await objects.get(ALERT_PROVIDER, namespace, "none")
-            await asyncio.sleep(LOOK)
+            await sleep(LOOK)
