@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from faststream.nats import NatsBroker
 from pydantic import TypeAdapter
 
 from services.router.reconcile import Reconciler
+from shared.bus.broker import Broker
 from shared.bus.consume import Delivery, consume
 from shared.errors import Conflict
 from shared.runtime.serve import Runtime
@@ -17,7 +17,7 @@ MOST_CONFLICTS: Final = 5
 """Lost races that are decided anew at once; a sixth goes back to the queue."""
 
 
-def register(broker: NatsBroker, reconciler: Reconciler, runtime: Runtime) -> None:
+def register(broker: Broker, reconciler: Reconciler, runtime: Runtime) -> None:
     """All replicas serve all partitions; the bus lets one message of a partition be under way."""
 
     async def handle(message: Fact | Verdict | Nudge, _: Delivery) -> None:
