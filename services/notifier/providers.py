@@ -41,13 +41,16 @@ class Providers:
             raise Never(f"{name} has no address")
         if not is_address(address):
             raise Never(f"{name} error: invalid {kind} hook URL: {posting.host(address)}")
+        proxy = json.text(spec, "proxy")
+        if proxy and not is_address(proxy):
+            raise Never(f"{name} error: the proxy is no http or https URL")
         return Target(
             kind=Messenger(kind),
             url=address,
             channel=json.text(spec, "channel") or "general",
             username=json.text(spec, "username") or "flagger",
             token=token,
-            proxy=json.text(spec, "proxy"),
+            proxy=proxy,
         )
 
     async def _object(self, kind: Kind, ref: SecretRef, prefix: str, absent: str) -> Json:

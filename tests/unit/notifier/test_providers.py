@@ -84,6 +84,8 @@ NAME = "alert provider on-call.ops"
         (Objects(AlertProvider={}), f"{NAME} error: provider  not supported"),
         (Objects(AlertProvider=provider(address="s3cret")),
          f"{NAME} error: invalid slack hook URL: an address that is none"),
+        (Objects(AlertProvider=provider(address=ADDRESS, proxy="socks5://u:s3cret@proxy:1080")),
+         f"{NAME} error: the proxy is no http or https URL"),
         (Objects(AlertProvider=provider(address="ftp://a.test/s3cret")),
          f"{NAME} error: invalid slack hook URL: ftp://a.test"),
     ],
