@@ -53,6 +53,8 @@ class Listener:
         if listening is None:
             return
         listening.close()
+        for server in self._servers:
+            server.pre_shutdown()  # idle connections end at once, only requests under way get their grace
         await asyncio.gather(*(server.shutdown(_GRACE) for server in self._servers))
         # A closed transport gives up its socket one turn of the loop later; a test's loop may end right here.
         for _ in range(2):
