@@ -17,7 +17,8 @@ from sandbox.listener import Listener
 from sandbox.network import Network
 from sandbox.share import Share
 
-REPOSITORY: Final = "ghcr.io/stefanprodan/podinfo"
+REPOSITORY: Final = "stefanprodan/podinfo"
+"""In whatever registry: the guide names two."""
 
 _PROBES = ("/healthz", "/readyz")
 
@@ -137,7 +138,7 @@ class ApplicationRunner:
 
     def _container(self, pod: Json) -> Json | None:
         containers: list[Json] = pod["spec"]["containers"]
-        mine = (c for c in containers if c["image"].rpartition(":")[0] == self._repository)
+        mine = (c for c in containers if f"/{c['image']}".rpartition(":")[0].endswith(f"/{self._repository}"))
         return next(mine, None)
 
 

@@ -1,0 +1,52 @@
+"""Serinus in the real control plane as users install it: `kubectl apply -k`, its Deployments run by the fake kubelet."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from sandbox.controlplane.api import Json
+from sandbox.controlplane.processes import ProcessRunner
+from sandbox.controlplane.server import ControlPlane
+from sandbox.stage import Stage
+
+NAMESPACE = "apisix"
+OVERLAY = "k8s/overlays/test"
+DEPLOYMENTS = ("serinus-bootstrap", "serinus-watcher", "serinus-analyzer", "serinus-router", "serinus-notifier")
+_CHECKOUT = Path(__file__).resolve().parents[1]
+_APPS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
+
+
+def runner(stage: Stage) -> ProcessRunner:
+    """The runner of our Deployments' processes, for `stage.kubelet`."""
+    # In a pod a restart begins after the image was started: nothing of that is to be waited for here.
+    return ProcessRunner(stage.api, stage.directory / "pods", env=stage.surroundings(), backoff=0.2)
+
+
+async def crds(plane: ControlPlane) -> None:
+    """The definitions of ours and of the gateway's routes, each established when this returns."""
+    await plane.kubectl("apply", "--server-side", "-k", str(_CHECKOUT / "k8s/crds"))
+    await plane.kubectl("apply", "--server-side", "-f", str(_CHECKOUT / "sandbox/crds/apisix.yaml"))
+    await plane.kubectl("wait", "--for=condition=established", "--timeout=30s", "crd", "--all")
+
+
+async def install(plane: ControlPlane, stage: Stage, overlay: str = OVERLAY) -> None:
+    """The guide's install step. Answers when every Deployment is available."""
+    await plane.kubectl("create", "namespace", NAMESPACE)
+    await plane.kubectl("-n", NAMESPACE, "create", "-f", "-", stdin=json.dumps(stage.password_secret()))
+    await plane.kubectl("apply", "-k", str(_CHECKOUT / overlay))
+    for name in DEPLOYMENTS:
+        await stage.api.until(f"{_APPS}/{name}", available(1), timeout=90)
+
+
+def available(replicas: int) -> Callable[[Json], bool]:
+    """True of a Deployment that has come to this number of available replicas, of its newest template."""
+
+    def done(found: Json) -> bool:
+        status = found.get("status", {})
+        return bool(
+            status.get("observedGeneration") == found["metadata"]["generation"]
+            and status.get("availableReplicas", 0) == status.get("replicas", 0) == replicas
+            and status.get("updatedReplicas", 0) == replicas
+        )
+
+    return done
