@@ -64,7 +64,7 @@ class Broker(NatsBroker):
                 await self._connection.close()
 
 
-def make_broker(settings: BusSettings, service: str, on_closed: Callable[[], None]) -> Broker:
+def make_broker(settings: BusSettings, service: str, on_closed: Callable[[], None], *, grace: float = GRACE) -> Broker:
     """A broker that isn't connected yet. `on_closed` is called when its connection is closed for good."""
     quiet = logging.getLogger("faststream.nats")
     quiet.setLevel(logging.ERROR)  # it repeats every failed reconnect with a stack; `Link` tells each change once
@@ -83,7 +83,7 @@ def make_broker(settings: BusSettings, service: str, on_closed: Callable[[], Non
         max_reconnect_attempts=-1,
         reconnect_time_wait=1,
         ping_interval=10,  # a connection without an answer is given up after three of these
-        graceful_timeout=GRACE,
+        graceful_timeout=grace,
         error_cb=link.error,
         disconnected_cb=link.lost,
         reconnected_cb=link.back,

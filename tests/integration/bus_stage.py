@@ -90,16 +90,22 @@ class Joined:
 
 @asynccontextmanager
 async def joined(
-    server: NatsServer, service: str, register: Callable[[bus.Broker, Runtime], None] = lambda *_: None
+    server: NatsServer,
+    service: str,
+    register: Callable[[bus.Broker, Runtime], None] = lambda *_: None,
+    *,
+    grace: float = bus.GRACE,
 ) -> AsyncIterator[Joined]:
     """On the bus as this service; `register` adds its consumers first."""
     async with AsyncExitStack() as stack:
         runtime = make_runtime(stack, service)
-        broker = bus.make_broker(bus_settings(server, service), service, lambda: runtime.fail("closed"))
+        broker = bus.make_broker(bus_settings(server, service), service, lambda: runtime.fail("closed"), grace=grace)
         register(broker, runtime)
         await bus.connect(broker, runtime)
-        yield Joined(broker, runtime, Publisher(broker, runtime))
-        runtime.stop.set()
+        try:
+            yield Joined(broker, runtime, Publisher(broker, runtime))
+        finally:
+            runtime.stop.set()
 
 
 @asynccontextmanager
