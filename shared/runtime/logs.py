@@ -4,6 +4,7 @@ Keys: level, ts, msg, logger, service; canary and cause inside `bound`; error an
 """
 
 import asyncio
+import json
 import logging
 import sys
 import threading
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from pythonjsonlogger.core import RESERVED_ATTRS, merge_record_extra
 from pythonjsonlogger.json import JsonFormatter
@@ -31,14 +32,12 @@ _cause: ContextVar[str] = ContextVar("cause", default="")
 
 class _Formatter(JsonFormatter):
     def __init__(self, service: str) -> None:
-        super().__init__("", json_ensure_ascii=False)
+        super().__init__("", json_ensure_ascii=True)  # right in any locale, and with half characters in file names
         self._service = service
 
     def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
         log_data["level"] = _word(record.levelno)
-        log_data["ts"] = (
-            datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        )
+        log_data["ts"] = _timestamp(record)
         log_data["msg"] = record.getMessage()
         log_data["logger"] = record.name
         log_data["service"] = self._service
@@ -49,12 +48,38 @@ class _Formatter(JsonFormatter):
         merge_record_extra(record, log_data, reserved=[*RESERVED_ATTRS, *log_data])
 
 
+class _Handler(logging.StreamHandler[TextIO]):
+    """Says in JSON, too, that a line couldn't be made; the library would write a stack as text, several lines of it."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__(sys.stderr)
+        self._service = service
+        self.setFormatter(_Formatter(service))
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):  # whoever read our lines is gone
+            return
+        line = {
+            "level": "error",
+            "ts": _timestamp(record),
+            "msg": f"a line can't be logged: {record.msg!r}",
+            "logger": record.name,
+            "service": self._service,
+            "error": f"{type(error).__name__}: {error}",
+        }
+        self.stream.write(json.dumps(line) + self.terminator)
+
+
+def handler(service: str) -> "logging.StreamHandler[TextIO]":
+    """What makes and writes the lines, to stderr unless it's given another stream."""
+    return _Handler(service)
+
+
 def configure(service: str, level: str = "info") -> None:
     """Sends everything that is logged, warned, or raised and not caught, through one JSON formatter."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter(service))
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [handler(service)]
     root.setLevel(LEVELS[level])
     for name in _THIRD_PARTIES:
         logging.getLogger(name).setLevel(max(LEVELS[level], logging.INFO))
@@ -82,6 +107,10 @@ def bound(canary: str = "", cause: str = "") -> Iterator[None]:
 def loop_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """For `loop.set_exception_handler`: what no task was there to catch."""
     log.error("in the event loop: %s", context.get("message", "unknown"), exc_info=context.get("exception"))
+
+
+def _timestamp(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _word(level: int) -> str:

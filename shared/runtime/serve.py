@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 S = TypeVar("S", bound=ServiceSettings)
 
-_LAST_RESORT: Final = 28.0
+LAST_RESORT: Final = 28.0
 """Seconds from the order to stop to the hard end, whatever hangs: below Kubernetes' default grace period of 30."""
 
 
@@ -71,7 +71,12 @@ class Runtime:
 
 
 def main(
-    service: str, settings_cls: type[S], app: Callable[[S, Runtime], Awaitable[None]], *, http: bool = True
+    service: str,
+    settings_cls: type[S],
+    app: Callable[[S, Runtime], Awaitable[None]],
+    *,
+    http: bool = True,
+    last_resort: float = LAST_RESORT,
 ) -> NoReturn:
     """Runs a process: `app` composes and starts, and returns; the process then lives until a signal or `fail`.
 
@@ -80,10 +85,12 @@ def main(
     logs.configure(service)
     settings = settings_cls.load()
     logs.configure(service, settings.log_level)
-    sys.exit(asyncio.run(_live(service, settings, app, http=http)))
+    sys.exit(asyncio.run(_live(service, settings, app, http=http, last_resort=last_resort)))
 
 
-async def _live(service: str, settings: S, app: Callable[[S, Runtime], Awaitable[None]], *, http: bool) -> int:
+async def _live(
+    service: str, settings: S, app: Callable[[S, Runtime], Awaitable[None]], *, http: bool, last_resort: float
+) -> int:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(logs.loop_error)
     clock, stack = SystemClock(), AsyncExitStack()
@@ -102,10 +109,11 @@ async def _live(service: str, settings: S, app: Callable[[S, Runtime], Awaitable
     try:
         if http:
             await _listen(runtime, settings)
-        await _run(runtime, app(settings, runtime))
+        if not runtime.stop.is_set():
+            await _run(runtime, app(settings, runtime))
     finally:
         runtime.stop.set()
-        _die_in(_LAST_RESORT)
+        _die_in(last_resort)
         await _close(runtime)
     log.info("stopped")
     return 1 if runtime.failure else 0

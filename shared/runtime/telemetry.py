@@ -5,7 +5,9 @@ that somebody else began still passes through.
 """
 
 import asyncio
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,11 +36,18 @@ class Traces:
         """Sends what is left, briefly."""
         if self.provider is None:
             return
-        try:
+        sent, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def send(shutdown: Callable[[], None]) -> None:
+            shutdown()
+            with suppress(RuntimeError):  # the loop didn't wait
+                loop.call_soon_threadsafe(sent.set)
+
+        # a thread that the end of the process doesn't wait for, as it would for one of the loop's own
+        threading.Thread(target=send, args=(self.provider.shutdown,), name="last spans", daemon=True).start()
+        with suppress(TimeoutError):
             async with asyncio.timeout(_FAREWELL):
-                await asyncio.to_thread(self.provider.shutdown)
-        except TimeoutError:
-            pass  # the thread is left to itself; `serve` ends the process whatever it does
+                await sent.wait()
 
 
 def traces(service: str, endpoint: str = "") -> Traces:
