@@ -36,7 +36,7 @@ from shared.runtime.settings import BusSettings
 log = logging.getLogger(__name__)
 
 PULL_SECONDS: Final = 5.0
-"""How long one pull waits at the server; bounds how long a consumer sleeps after a lost connection."""
+"""How long one pull waits at the server."""
 
 GRACE: Final = 15.0
 """Seconds that running handlers get when the process is told to stop."""
@@ -104,7 +104,7 @@ def security(*, user: str, password: str, seed_file: str, ca_file: str) -> NatsS
     return NatsSecurity(ssl_context=context) if context else None
 
 
-async def connect(broker: NatsBroker, runtime: Runtime) -> None:
+async def connect(broker: Broker, runtime: Runtime) -> None:
     """Connects and starts the broker's consumers, waiting for NATS and for the bootstrap as long as it takes.
 
     Registers the health component `nats`, and the broker's end on the runtime's exit stack. Call it after every
@@ -113,7 +113,11 @@ async def connect(broker: NatsBroker, runtime: Runtime) -> None:
     pulls: list[_Patient] = []
     runtime.health.component("nats")
     runtime.stack.push_async_callback(broker.stop)
-    client = await broker.connect()
+    try:
+        client = await broker.connect()
+    except Error as error:  # FastStream's way of saying that asking again would be in vain
+        runtime.fail(f"NATS refuses the connection: {error}")
+        return
     subscribers = [each for each in broker.subscribers if isinstance(each, PullStreamSubscriber)]
     for durable in {(each.stream.name, str(each.config.durable_name)) for each in subscribers}:
         await _exists(client.jetstream(), *durable)
@@ -122,7 +126,7 @@ async def connect(broker: NatsBroker, runtime: Runtime) -> None:
         name = str(subscriber.config.durable_name)
         beat = runtime.health.heartbeat(name, _ALIVE_WITHIN)
         subscription = cast("JetStreamContext.PullSubscription", subscriber.subscription)
-        pull = _Patient(subscription, client, name, beat)
+        pull = _Patient(subscription, client, broker.link, name, beat)
         subscriber.subscription = cast("JetStreamContext.PullSubscription", pull)
         pulls.append(pull)
     runtime.health.probe("nats", lambda: _trouble(client, pulls))
@@ -155,11 +159,17 @@ class _Patient:
     """A pull subscription as FastStream's loop uses it, which doesn't let that loop spin or ask in vain."""
 
     def __init__(
-        self, inner: "JetStreamContext.PullSubscription", client: Client, name: str, beat: Callable[[], None]
+        self,
+        inner: "JetStreamContext.PullSubscription",
+        client: Client,
+        link: Link,
+        name: str,
+        beat: Callable[[], None],
     ) -> None:
         self.trouble = ""
         self._inner = inner
         self._client = client
+        self._link = link
         self._name = name
         self._beat = beat
         self.unsubscribe: Callable[[], Awaitable[None]] = inner.unsubscribe
@@ -173,7 +183,7 @@ class _Patient:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            messages = await self._inner.fetch(batch=batch, timeout=timeout)
+            messages = await self._pull(batch, timeout)
         except (NatsTimeout, APIError, Error) as error:
             if loop.time() - began < timeout / 2:
                 self._stumbled(error)
@@ -183,6 +193,22 @@ class _Patient:
             raise NatsTimeout from error
         self.trouble = ""
         return messages
+
+    async def _pull(self, batch: int, timeout: float) -> list[Msg]:
+        """Gives up at once when the connection is lost: the server has forgotten this pull then."""
+        pull = asyncio.ensure_future(self._inner.fetch(batch=batch, timeout=timeout))
+        down = asyncio.ensure_future(self._link.down.wait())
+        try:
+            await asyncio.wait({pull, down}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            pull.cancel()  # changes nothing about one that is done
+            down.cancel()
+            found, _ = await asyncio.gather(pull, down, return_exceptions=True)
+        if isinstance(found, asyncio.CancelledError):
+            raise NatsTimeout
+        if isinstance(found, BaseException):
+            raise found
+        return found
 
     def _stumbled(self, error: Exception) -> None:
         if not self.trouble and self._client.is_connected:

@@ -1,5 +1,6 @@
 """What every connection to NATS has in common, whichever library opens it: its voice in the log, and its TLS."""
 
+import asyncio
 import logging
 import ssl
 from collections.abc import Callable, Collection
@@ -33,6 +34,8 @@ class Link:
         self._on_closed = on_closed
         self._on_change = on_change
         self._fatal = fatal
+        self.down = asyncio.Event()
+        """Set while a connection that was there is lost."""
         self._told: set[str] = set()
         self._ending = False
 
@@ -49,11 +52,13 @@ class Link:
             self._on_closed()
 
     async def lost(self) -> None:
+        self.down.set()
         if not self._ending:
             log.warning("the connection to NATS is lost")
             self._on_change()
 
     async def back(self) -> None:
+        self.down.clear()
         self._told.clear()
         log.info("connected to NATS again")
         self._on_change()

@@ -16,7 +16,7 @@ from shared.runtime.serve import Runtime
 from shared.wire import subjects
 from shared.wire.messages import Fact
 from tests.integration.bus_messages import fact
-from tests.integration.bus_stage import ADMINS, as_user, bootstrapped, joined, until
+from tests.integration.bus_stage import ADMINS, as_user, bootstrapped, joined, process, until
 from tests.integration.test_bus_consume import INBOUND, Handled
 
 pytestmark = pytest.mark.integration
@@ -153,6 +153,27 @@ async def test_a_service_waits_for_the_bootstrap(server: NatsServer) -> None:
     await bootstrapped(server)
     await living
     assert handled == [fact().id]
+
+
+async def test_a_refused_password_ends_the_process_with_one_sentence(server: NatsServer) -> None:
+    env = {**server.env("router"), "SERINUS_NATS_PASSWORD": "another"}
+    async with process("tests.integration.bus_process", env=env) as child:
+        assert await child.ended() == 1
+    assert child.messages == [
+        "NATS: Error: nats: 'Authorization Violation'",
+        "failed: the connection to NATS is closed",
+        "stopped",
+    ]
+    assert not [line for line in child.lines if "Traceback" in line]
+
+
+async def test_waiting_for_nats_is_one_line_and_ends_when_told(tmp_path: Path) -> None:
+    env = NatsServer(tmp_path).env("router")
+    async with process("tests.integration.bus_process", env=env) as child:
+        await child.said("Connect call failed")
+        child.process.terminate()
+        assert await child.ended() == 0
+    assert child.messages[1:] == ["told to stop by SIGTERM", "stopped"]
 
 
 async def test_a_service_ends_in_order_while_the_server_is_away(server: NatsServer) -> None:
