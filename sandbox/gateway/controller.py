@@ -17,7 +17,7 @@ SERVICES: Final = "/api/v1/services"
 SLICES: Final = "/apis/discovery.k8s.io/v1/endpointslices"
 
 _PAUSE = 0.2  # seconds between attempts while the API server is away, or doesn't know ApisixRoutes yet
-_GATHER = 0.02  # seconds in which changes come together: a rollout writes several objects at once
+_GATHER = 0.05  # seconds in which changes come together: a rollout writes several objects at once
 
 
 async def follow(api: Api, gateway: Gateway) -> None:
