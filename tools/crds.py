@@ -162,6 +162,8 @@ OWN_STATUS: Final[Schema] = _object(
     observedGeneration=_d(_INT, "Generation of the spec that the status belongs to."),
     configs={"description": "Checksums of the tracked configs of `revision`.", "type": "object",
              "additionalProperties": _d(_TEXT, "Checksum.")},
+    writers={"description": "When others last wrote this status, as far as that was before us.", "type": "object",
+             "additionalProperties": _d(_TEXT, "Time.")},
     nodes=_list("Addresses under which the gateway counts the canary's answers.", _object(
         "One address.", address=_d(_TEXT, "IP address."), lastSeen=_d(_TIME, "When it was last ready."))),
     tick=_object("The one tick that is waited for.", seq=_d(_INT, "Transition that armed it."), due=_d(_TIME, "When it is due."),

@@ -7,18 +7,18 @@ from typing import Final
 
 from services.router import handlers
 from services.router.gauges import Gauges
+from services.router.objects import Options
 from services.router.ports import Cache
 from services.router.reconcile import Reconciler, Rules
 from services.router.schema import Schema, slim
 from services.router.settings import RouterSettings
 from services.router.sweep import Sweep
-from services.router.wanted import Options
 from services.router.world import METADATA_ONLY, WATCHED, World
 from shared.bus import broker as bus
 from shared.bus.publish import Publisher
 from shared.kube import door, kinds, measures
 from shared.kube.caches import Caches, Follow
-from shared.kube.informer import Informer
+from shared.kube.informer import Informer, slim_managed_fields
 from shared.kube.json import Json
 from shared.kube.kinds import Kind
 from shared.runtime.serve import Runtime
@@ -50,8 +50,8 @@ class Kept:
     def forget(self, namespace: str, name: str, uid: str) -> None:
         self._caches.forget(self._kind, namespace, name, uid)
 
-    async def at_least(self, namespace: str, name: str, resource_version: str, timeout: float) -> Json | None:
-        return await self._caches.at_least(self._kind, namespace, name, resource_version, timeout)
+    async def current(self, namespace: str, name: str, resource_version: str, timeout: float) -> Json | None:
+        return await self._caches.current(self._kind, namespace, name, resource_version, timeout)
 
 
 def split(text: str) -> tuple[str, ...]:
@@ -80,6 +80,7 @@ async def app(settings: RouterSettings, runtime: Runtime) -> None:
 
     watched = [kind for kind in WATCHED if settings.enable_config_tracking or kind not in METADATA_ONLY]
     follow = {kind: Follow(metadata_only=kind in METADATA_ONLY) for kind in watched}
+    follow[kinds.CANARY] = Follow(keep=slim_managed_fields)  # who else writes the status
     caches = Caches(
         cluster,
         follow,

@@ -1,90 +1,77 @@
 """From cached objects to what the machine sees. Pure: the objects come in as a `Found`, the time as an argument."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
 
-from services.router import parse, policy, routes
+from services.router import parse, policy, primary_objects, routes
+from services.router.found import PROMOTION, Found, target_revision
+from services.router.objects import Options
 from services.router.parse import Canary
-from services.router.revision import revision
 from services.router.rollout.inputs import Observation
-from services.router.rollout.readiness import READY, Readiness, Rollout, readiness
-from services.router.rollout.state import Phase, State
+from services.router.rollout.readiness import Readiness, Rollout, readiness, unready
+from services.router.rollout.state import ANALYSING, Phase, State
 from shared.kube import json
 from shared.kube.json import Json
 
-REVISION: Final = "serinus.dev/revision"
-"""Annotation of the primary: the revision it was made from, written in the same request as its template."""
-PROMOTION: Final = "serinus.dev/promotion"
-"""Annotation of the primary: id of the copy it carries."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """Everything of the cluster that one canary rests on, as it is right now."""
-
-    target: Json | None = None
-    primary: Json | None = None
-    services: Mapping[str, Json] = field(default_factory=dict)
-    """The apex, primary and canary Service by name, as far as they exist."""
-    source_route: Json | None = None
-    route: Json | None = None
-    autoscaler: Json | None = None
-    primary_autoscaler: Json | None = None
-    other_autoscaler: str = ""
-    """Name of an autoscaler that scales the target although the Canary names none."""
-    nodes: tuple[str, ...] = ()
-    """Ready addresses behind the canary Service."""
-    primary_nodes: tuple[str, ...] = ()
-    """The same behind the primary Service."""
-    templates: Mapping[tuple[str, str], Json] = field(default_factory=dict)
-    """MetricTemplates that the Canary names, by (namespace, name), as far as they exist."""
-    configs: Mapping[str, str] | None = None
-    """Checksums of tracked configs by key (`configmap/x`); None while tracking is off."""
-    config_problem: str = ""
-    copies: Mapping[str, str] = field(default_factory=dict)
-    """Checksums that the primary's copies carry, by the source's key."""
-    rival: str = ""
-    """`N.NS` of an older Canary with the same target."""
-    invalid: str = ""
-    """Why this Canary can't be read."""
-    hold: str = ""
-
-
-def observe(canary: Canary, state: State, found: Found, now: datetime) -> Observation:
+def observe(canary: Canary, state: State, found: Found, options: Options, now: datetime) -> Observation:
     """What the machine needs to see."""
-    analysis = canary.model.analysis
-    refusals = (found.invalid,) if found.invalid else policy.refusals(canary.model, found.rival)
     problem = _problem(canary, found)
-    thresholds = (analysis.primary_ready_threshold, analysis.canary_ready_threshold) if analysis else (100, 100)
     annotations = json.mapping(found.primary, "metadata", "annotations")
     return Observation(
         revision="" if problem or found.target is None else target_revision(found),
         problem=problem,
-        primary=_ready(found.primary, thresholds[0], canary, now),
-        primary_revision=json.text(annotations, REVISION),
+        target_missing=found.target is None,
+        primary=primary(canary, state, found, now),
+        primary_revision="" if problem else primary_objects.carried_revision(canary, found, options),
         primary_promotion=json.text(annotations, PROMOTION),
-        canary=_ready(found.target, thresholds[1], canary, now) if found.target else READY,
+        canary=target(canary, state, found, now),
         canary_scaled=json.number(found.target, "spec", "replicas", default=1) > 0,
-        refusals=refusals,
+        refusals=policy.refusals(canary.model, found),
         hold=found.hold,
         warnings=_warnings(canary, state, found),
         request=parse.request(canary.document),
     )
 
 
-def target_revision(found: Found) -> str:
-    """The revision that the target shows now."""
-    return revision(json.mapping(found.target, "spec", "template"), found.configs or {})
+def primary(canary: Canary, state: State, found: Found, now: datetime) -> Readiness:
+    """The primary's readiness; a promotion's copy starts its deadline anew."""
+    threshold = canary.model.analysis.primary_ready_threshold if canary.model.analysis else 100
+    since = state.step_started if state.phase is Phase.PROMOTING else None
+    if found.primary is None:
+        return _missing(canary.names.primary, canary.spec.namespace)
+    return readiness(rollout(found.primary), threshold, canary.spec.deadline, now, since)
+
+
+def target(canary: Canary, state: State, found: Found, now: datetime) -> Readiness:
+    """The target's readiness; each rollout starts its deadline anew. A target that isn't there won't be ready."""
+    since = state.rollout_started if state.phase in ANALYSING else None
+    if found.target is None:
+        return _missing(canary.names.target, canary.spec.namespace, retriable=False)
+    return readiness(rollout(found.target), _canary_threshold(canary), canary.spec.deadline, now, since)
+
+
+def target_serves(canary: Canary, found: Found) -> bool:
+    """Is the target there, scaled up and ready?"""
+    scaled = json.number(found.target, "spec", "replicas", default=1) > 0
+    return found.target is not None and scaled and unready(rollout(found.target), _canary_threshold(canary)) is None
+
+
+def _canary_threshold(canary: Canary) -> int:
+    return canary.model.analysis.canary_ready_threshold if canary.model.analysis else 100
+
+
+def _missing(name: str, namespace: str, *, retriable: bool = True) -> Readiness:
+    return Readiness(
+        False, retriable, f'deployment {name}.{namespace} get query error: deployments.apps "{name}" not found'
+    )
 
 
 def _problem(canary: Canary, found: Found) -> str:
-    target, namespace = canary.names.target, canary.spec.namespace
+    name, namespace = canary.names.target, canary.spec.namespace
     if found.target is None:
-        return f'deployment {target}.{namespace} get query error: deployments.apps "{target}" not found'
-    if found.config_problem:
-        return found.config_problem
+        return _missing(name, namespace).text
+    if found.trouble or found.config_problem:
+        return found.trouble or found.config_problem
     if canary.names.autoscaler and found.autoscaler is None:
         name = canary.names.autoscaler
         text = f'horizontalpodautoscalers.autoscaling "{name}" not found'
@@ -99,17 +86,11 @@ def _problem(canary: Canary, found: Found) -> str:
 def _warnings(canary: Canary, state: State, found: Found) -> tuple[str, ...]:
     if not found.other_autoscaler or state.phase is Phase.NEW:
         return ()
-    name, target = found.other_autoscaler, canary.spec.target_ref
+    name, scaled = found.other_autoscaler, canary.spec.target_ref
     return (
-        f"HorizontalPodAutoscaler {name}.{canary.spec.namespace} scales {target}, but spec.autoscalerRef is not set: "
+        f"HorizontalPodAutoscaler {name}.{canary.spec.namespace} scales {scaled}, but spec.autoscalerRef is not set: "
         f"no autoscaler {name}-primary is created; set spec.autoscalerRef to have one",
     )
-
-
-def _ready(deployment: Json | None, threshold: int, canary: Canary, now: datetime) -> Readiness:
-    if deployment is None:
-        return Readiness(False, True, "it does not exist")
-    return readiness(rollout(deployment), threshold, canary.spec.deadline, now)
 
 
 def rollout(deployment: Json) -> Rollout:

@@ -40,11 +40,23 @@ def canary(document: Json, drain: timedelta) -> Canary:
     return Canary(document, model, _spec(document, model, drain), names.of(raw))
 
 
-def broken(document: Json, error: InvalidCanary) -> Canary:
-    """A stand-in for a Canary that can't be read: enough to tell people why, nothing to act on."""
-    bare = {"targetRef": {"kind": "Deployment", "name": json.text(document, "spec", "targetRef", "name")}}
+def broken(document: Json, drain: timedelta) -> Canary:
+    """A stand-in for a Canary that can't be read: the parts that can, to say why, to roll back and to give back."""
+    raw = json.mapping(document, "spec")
+    bare: Json = {"targetRef": {"kind": "Deployment", "name": json.text(raw, "targetRef", "name")}}
+    for part in ("service", "routeRef", "autoscalerRef", "progressDeadlineSeconds", "revertOnDeletion", "suspend"):
+        if part in raw and _readable({**bare, part: raw[part]}):
+            bare[part] = raw[part]
     model = CanarySpec.model_validate(bare)
-    return Canary(document, model, _spec(document, model, timedelta(0)), names.of(bare))
+    return Canary(document, model, _spec(document, model, drain), names.of(bare))
+
+
+def _readable(spec: Json) -> bool:
+    try:
+        parse_spec(spec)
+    except InvalidCanary:
+        return False
+    return True
 
 
 def _spec(document: Json, model: CanarySpec, drain: timedelta) -> Spec:
@@ -72,6 +84,12 @@ def _spec(document: Json, model: CanarySpec, drain: timedelta) -> Spec:
         revert_on_deletion=model.revert_on_deletion,
         deleting="deletionTimestamp" in metadata and FINALIZER in finalizers,
     )
+
+
+def leaving(document: Json) -> bool:
+    """Is it being deleted without anything left for us to do? Its objects belong to the garbage collector then."""
+    metadata = json.mapping(document, "metadata")
+    return "deletionTimestamp" in metadata and FINALIZER not in (metadata.get("finalizers") or [])
 
 
 def hooks(model: CanarySpec, *types: str) -> tuple[Hook, ...]:

@@ -3,18 +3,43 @@
 Refused is never approximated: no object of a refused Canary is touched.
 """
 
+from datetime import datetime, timedelta
+from typing import Final
+
+from services.router.found import Found
+from shared.canary import ownership
 from shared.canary.resource import Analysis, CanarySpec
+from shared.kube import json
+from shared.kube.json import Json
 
-PROVIDER = "apisix"
-
-
-def ours(provider: str, default_provider: str) -> bool:
-    """Serinus owns a Canary whose provider is apisix, or empty while apisix is the default."""
-    return (provider or default_provider) == PROVIDER
+QUIET: Final = timedelta(minutes=2)
+"""Another controller writes at least once an interval while it acts; one that was silent for so long has let go."""
 
 
-def refusals(spec: CanarySpec, rival: str = "") -> tuple[str, ...]:
-    """Sentences about what keeps this Canary from being run; `rival` is an older Canary with the same target."""
+def contested(canary: Json, now: datetime) -> str:
+    """Does somebody else write the status of this Canary after us? The reason to hold it, or an empty text.
+
+    The status remembers which foreign writes were there when we last wrote it unopposed: Flagger's last one before
+    we took over is among them, and only what came after that is a contest.
+    """
+    own = json.mapping(canary, "status", "serinus")
+    writers = ownership.status_writers(canary)
+    if ownership.ROUTER not in writers and not own:
+        return ""
+    known = json.mapping(own, "writers")
+    for manager, written in sorted(writers.items()):
+        fresh = written != "" and now - datetime.fromisoformat(written) < QUIET
+        if manager != ownership.ROUTER and fresh and known.get(manager) != written:
+            return f"contested by {manager}, which writes its status too"
+    return ""
+
+
+def refusals(spec: CanarySpec, found: Found) -> tuple[str, ...]:
+    """Sentences about what keeps this Canary from being run."""
+    return (found.invalid,) if found.invalid else _refused(spec, found.rival)
+
+
+def _refused(spec: CanarySpec, rival: str) -> tuple[str, ...]:
     found = []
     if spec.target_ref.kind != "Deployment":
         found.append(f"spec.targetRef.kind {spec.target_ref.kind} is not supported: use Deployment")

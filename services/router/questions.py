@@ -14,7 +14,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import ValidationError
 
 from services.router import parse, routes
-from services.router.observe import Found
+from services.router.found import Found
 from services.router.parse import Canary
 from services.router.revision import webhook_checksum
 from services.router.rollout.spec import next_weight

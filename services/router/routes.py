@@ -63,6 +63,18 @@ def generated_spec(source: Json, names: Names, namespace: str, weight: int) -> J
     return {**kept, "http": [rule]}
 
 
+def reweighted(route: Json, names: Names, weight: int) -> Json:
+    """The spec of a generated route with other weights and nothing else changed: for when its source is gone, since a
+    rollback must reach the gateway all the same."""
+    spec = copy.deepcopy(json.mapping(route, "spec"))
+    shares = {names.primary_service: 100 - weight, names.canary_service: weight}
+    for rule in json.items(spec, "http"):
+        for backend in json.items(rule, "backends"):
+            if (name := json.text(backend, "serviceName")) in shares:
+                backend["weight"] = shares[name]
+    return spec
+
+
 def copied(metadata: Json) -> dict[str, str]:
     """Labels or annotations of the source that may be copied."""
     return {
@@ -70,19 +82,6 @@ def copied(metadata: Json) -> dict[str, str]:
         for key, value in metadata.items()
         if key not in _NOT_COPIED_EXACTLY and not any(part in key for part in _NOT_COPIED)
     }
-
-
-def canary_weight(route: Json | None, names: Names) -> int | None:
-    """The canary's share in percent as the generated route has it, or None if it can't be told."""
-    for rule in json.items(route, "spec", "http"):
-        weights = {
-            json.text(backend, "serviceName"): json.number(backend, "weight", default=100)
-            for backend in json.items(rule, "backends")
-        }
-        if {names.primary_service, names.canary_service} <= set(weights):
-            total = weights[names.primary_service] + weights[names.canary_service]
-            return round(100 * weights[names.canary_service] / total) if total else 50
-    return None
 
 
 def resolves_by_service(route: Json | None, names: Names) -> bool:

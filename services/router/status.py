@@ -7,7 +7,8 @@ Flagger's fields keep their meaning; ours live under `status.serinus`. Hashes of
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from enum import StrEnum
+from typing import Final, TypeVar
 
 from services.router.rollout.machine import Decision
 from services.router.rollout.state import SETTLED, Hold, PendingTick, Phase, Purpose, Stage, State
@@ -15,6 +16,7 @@ from services.router.rollout.texts import Draft
 from shared.kube import json
 from shared.kube.json import Json
 
+Word = TypeVar("Word", bound=StrEnum)
 KEPT_TRANSITIONS: Final = 20
 SCHEMA: Final = 1
 
@@ -40,20 +42,29 @@ class Recorded:
     nodes: tuple[tuple[str, datetime], ...]
     """The canary's addresses and when each was last seen ready."""
     cause: str
+    generation: int
+    """Of the spec that was decided on."""
+    writers: Mapping[str, str]
+    """When others last wrote the status, as far as that is known and accepted."""
 
 
 def decode(document: Json) -> State:
-    """The state of a Canary object; a Canary without status is new. Fields of Flagger fill what ours don't say."""
+    """The state of a Canary object; a Canary without status is new.
+
+    Phase, weight and failed checks are read from our last transition, not from the fields that people see: what
+    somebody else writes there changes nothing (and is put right by our next commit). Where there is no transition of
+    ours, another controller's fields say how things stand.
+    """
     status = json.mapping(document, "status")
     own = json.mapping(status, "serinus")
-    phase = json.text(status, "phase")
+    last = last_transition(document) or {**status, "weight": status.get("canaryWeight")}
     tick = json.mapping(own, "tick")
     hold = json.mapping(own, "hold")
     return State(
-        phase=Phase(phase) if phase in set(Phase) else Phase.NEW,
-        stage=Stage(json.text(own, "stage")) if json.text(own, "stage") in set(Stage) else Stage.IDLE,
-        weight=json.number(status, "canaryWeight"),
-        failed_checks=json.number(status, "failedChecks"),
+        phase=_one_of(Phase, json.text(last, "phase"), Phase.NEW),
+        stage=_one_of(Stage, json.text(own, "stage"), Stage.IDLE),
+        weight=json.number(last, "weight"),
+        failed_checks=json.number(last, "failedChecks"),
         iterations=json.number(status, "iterations"),
         revision=json.text(own, "revision"),
         promoted=json.text(own, "promotedRevision"),
@@ -70,6 +81,10 @@ def decode(document: Json) -> State:
         providers_checked=json.flag(own, "providersChecked"),
         supported=own.get("supported") is not False,
     )
+
+
+def _one_of(words: type[Word], text: str, default: Word) -> Word:
+    return words(text) if text in set(words) else default
 
 
 def _tick(tick: Json) -> PendingTick | None:
@@ -93,7 +108,7 @@ def encode(document: Json, decision: Decision, recorded: Recorded, now: datetime
         conditions=_conditions(old, state, recorded.kind, now),
         serinus=_own(old, decision, recorded, now),
     )
-    if state.phase in SETTLED:
+    if state.phase in SETTLED and state.revision:
         status.update(lastAppliedSpec=short(state.revision), lastPromotedSpec=short(state.promoted))
         if recorded.configs is not None:
             status["trackedConfigs"] = dict(recorded.configs)
@@ -117,11 +132,12 @@ def _own(old: Json, decision: Decision, recorded: Recorded, now: datetime) -> Js
         request=state.request,
         providersChecked=state.providers_checked,
         supported=state.supported,
-        observedGeneration=json.number(old, "serinus", "observedGeneration"),
+        observedGeneration=recorded.generation,
         configs=dict(recorded.configs or {}),
         nodes=[{"address": address, "lastSeen": stamp(seen)} for address, seen in recorded.nodes],
         transitions=[*_kept(old), _transition(decision, recorded.cause, now)],
     )
+    _set(own, "writers", dict(recorded.writers))
     _set(own, "tick", tick and {
         "seq": tick.seq, "due": stamp(tick.due), "purpose": str(tick.purpose), "revision": tick.revision,
     })  # fmt: skip

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.router import questions, wanted
-from services.router.observe import Found
+from services.router.found import Found
 from services.router.parse import Canary
 from services.router.ports import Cache, Writes
 from shared.canary import configs
+from shared.canary.names import Names
 from shared.errors import RetryLater
 from shared.kube import json, kinds
 from shared.kube.json import Json
 from shared.kube.kinds import Kind
+from shared.wire.messages import Fact
 
 _KINDS: Final = {"ConfigMap": kinds.CONFIG_MAP, "Secret": kinds.SECRET}
 _SERVICE_LABEL: Final = "kubernetes.io/service-name"
@@ -25,6 +27,8 @@ WATCHED: Final = (
     kinds.APISIX_ROUTE, kinds.CONFIG_MAP, kinds.SECRET,
 )  # fmt: skip
 METADATA_ONLY: Final = frozenset({kinds.CONFIG_MAP, kinds.SECRET})
+SLOW: Final = 1.0
+"""Seconds after which a watch that hasn't brought what a fact tells of is no longer waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +51,37 @@ class World:
     def cache(self, kind: Kind) -> Cache:
         return self._caches[kind]
 
-    def by_name(self, kind: str) -> Cache | None:
-        """The cache of a kind by its name, as facts carry it."""
-        return next((cache for each, cache in self._caches.items() if each.kind == kind), None)
+    async def catch_up(self, fact: Fact) -> None:
+        """Let the cache reach what the fact tells of; it reads if the watch is slow."""
+        seen = fact.object
+        kind = next((each for each in self._caches if each.kind == seen.kind), None)
+        if kind is None:
+            return
+        if fact.checksum:  # the watcher has computed it, so nobody reads the object twice
+            self._checksums[seen.kind, seen.namespace, seen.name] = (seen.resource_version, fact.checksum)
+        await self._caches[kind].current(seen.namespace, seen.name, seen.resource_version, SLOW)
 
-    def seed(self, kind: str, namespace: str, name: str, version: str, checksum: str | None) -> None:
-        """Take a checksum that the watcher has computed, so that nobody reads the object twice."""
-        if checksum:
-            self._checksums[kind, namespace, name] = (version, checksum)
+    async def reread(self, kind: Kind, namespace: str, name: str) -> None:
+        """Ask the API server instead of the watch."""
+        cache = self._caches[kind]
+        fresh = await self._cluster.get(kind, namespace, name)
+        if fresh is not None:
+            cache.absorb(fresh)
+        elif (known := cache.get(namespace, name)) is not None:
+            cache.forget(namespace, name, json.uid(known))
 
-    async def found(self, canary: Canary, *, invalid: str = "", hold: str = "") -> Found:
+    async def reread_parts(self, namespace: str, names: Names) -> None:
+        """All that a canary's writes may have lost a race for."""
+        parts = (
+            (kinds.DEPLOYMENT, names.target), (kinds.DEPLOYMENT, names.primary), (kinds.SERVICE, names.apex),
+            (kinds.SERVICE, names.primary_service), (kinds.SERVICE, names.canary_service),
+            (kinds.AUTOSCALER, names.primary_autoscaler), (kinds.APISIX_ROUTE, names.canary_route),
+        )  # fmt: skip
+        for kind, name in parts:
+            if name:
+                await self.reread(kind, namespace, name)
+
+    async def found(self, canary: Canary, *, invalid: str, hold: str) -> Found:
         """What is there for this canary. Reads the API only for a tracked config whose version moved."""
         names, namespace = canary.names, canary.spec.namespace
         target = self.cache(kinds.DEPLOYMENT).get(namespace, names.target)
@@ -124,8 +149,10 @@ class World:
     def _rival(self, canary: Canary) -> str:
         """An older Canary of the same target; the first of equals by name."""
         mine = (json.text(canary.document, "metadata", "creationTimestamp"), canary.spec.name)
+        target = (canary.spec.target_kind, canary.spec.target)
         for each in self.cache(kinds.CANARY).by_namespace(canary.spec.namespace):
-            if json.uid(each) == canary.spec.uid or json.text(each, "spec", "targetRef", "name") != canary.spec.target:
+            other = (json.text(each, "spec", "targetRef", "kind"), json.text(each, "spec", "targetRef", "name"))
+            if json.uid(each) == canary.spec.uid or other != target:
                 continue
             if (json.text(each, "metadata", "creationTimestamp"), json.name(each)) < mine:
                 return f"{json.name(each)}.{json.namespace(each)}"

@@ -22,14 +22,14 @@ def foreign_status_write(old: Json | None, new: Json, manager: str = ROUTER) -> 
     or has moved is a foreign write, and so is one no older than ours: within one second nobody can tell. Where there are
     no entries at all, nobody can tell either. A wrong yes costs one look, a wrong no loses a write.
     """
-    before, after = _writers(old), _writers(new)
+    before, after = status_writers(old), status_writers(new)
     own = after.pop(manager, "")
     if not own and not after:
         return True
     return any(before.get(other) != time or time >= own for other, time in after.items())
 
 
-def _writers(canary: Json | None) -> dict[str, str]:
+def status_writers(canary: Json | None) -> dict[str, str]:
     """When each manager last wrote the status; RFC 3339 in UTC, so text order is time order."""
     written: dict[str, str] = {}
     for entry in json.items(canary, "metadata", "managedFields"):

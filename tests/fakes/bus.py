@@ -5,7 +5,6 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
-from shared.wire import subjects
 from shared.wire.messages import CloudEvent, Notice, Tick
 from tests.fakes.cluster import Crash
 
@@ -15,6 +14,7 @@ class FakeBus:
 
     def __init__(self) -> None:
         self.stored: list[tuple[str, BaseModel]] = []
+        self.placed: list[tuple[str, str]] = []  # stream and id of each stored message
         self.ids: set[str] = set()
         self.ticks: dict[tuple[str, str], Tick] = {}
         self.calls = 0
@@ -30,9 +30,10 @@ class FakeBus:
         headers: Mapping[str, str] | None = None,
     ) -> None:
         key = f"{stream}/{message_id}"
-        if key not in self.ids:
+        if not message_id or key not in self.ids:
             self.ids.add(key)
             self.stored.append((subject, message))
+            self.placed.append((stream, message_id))
         self._count()
 
     async def schedule(self, namespace: str, name: str, message: Tick, due: datetime) -> None:
@@ -40,11 +41,12 @@ class FakeBus:
         self._count()
 
     async def last(self, stream: str, subject: str) -> tuple[Mapping[str, str], bytes] | None:
-        prefix = subject.removesuffix(">")
         found = [
-            message for each, message in self.stored if each.startswith(prefix) and stream == subjects.ROLLOUT_STREAM
+            ({"Nats-Msg-Id": message_id} if message_id else {}, message.model_dump_json(exclude_none=True).encode())
+            for (each, message), (place, message_id) in zip(self.stored, self.placed, strict=True)
+            if place == stream and _fits(each, subject)
         ]
-        return ({}, found[-1].model_dump_json().encode()) if found else None
+        return found[-1] if found else None
 
     def _count(self) -> None:
         self.calls += 1
@@ -57,3 +59,8 @@ class FakeBus:
 
     def notices(self) -> list[Notice]:
         return [message for _, message in self.stored if isinstance(message, Notice)]
+
+
+def _fits(subject: str, wanted: str) -> bool:
+    """A filter is a subject or, ending in `>`, all that begin with it."""
+    return subject.startswith(wanted[:-1]) if wanted.endswith(">") else subject == wanted

@@ -147,7 +147,7 @@ class FakeCache:
     def forget(self, namespace: str, name: str, uid: str) -> None:
         """As `absorb`."""
 
-    async def at_least(self, namespace: str, name: str, resource_version: str, timeout: float) -> Json | None:
+    async def current(self, namespace: str, name: str, resource_version: str, timeout: float) -> Json | None:
         return self.get(namespace, name)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
+from services.router.objects import Options
 from services.router.reconcile import Committed, Reconciler, Rules
-from services.router.wanted import Options
 from services.router.world import World
 from shared.kube.json import Json
 from shared.wire import messages as wire

@@ -2,10 +2,13 @@
 
 from services.router.rollout.context import Context
 from services.router.rollout.inputs import Judged, Verb
-from services.router.rollout.state import SETTLED, Phase, Purpose, Stage, State
+from services.router.rollout.state import Phase, Purpose, Stage, State
+from services.router.rollout.state import blocked as is_blocked
 
 BLOCK = "block:"
 """Prefix of the notice that a canary is blocked; what follows is the reason."""
+SUSPENDED, REFUSED, HELD = "suspended", "refused: ", "held: "
+"""What a reason is, or begins with."""
 
 
 def is_current(state: State, verdict: Judged) -> bool:
@@ -34,15 +37,30 @@ def reverted(c: Context) -> bool:
     return "terminated" not in c.state.noticed and ((c.seen.canary.ready and c.seen.canary_scaled) or over)
 
 
+def serves_all(c: Context) -> bool:
+    """After a failed promotion the canary serves everybody and must, while its primary can't (W-G5)."""
+    return c.state.weight == 100 and not c.seen.primary.ready
+
+
+def carries(c: Context) -> bool:
+    """The primary carries the copy that this promotion asks for."""
+    return bool(c.state.promotion) and c.seen.primary_promotion == c.state.promotion
+
+
 def block_reason(c: Context) -> str:
     """Why we keep our hands off, or an empty text. The order is the order of what a person would fix first."""
     if c.spec.suspended:
-        return "suspended"
+        return SUSPENDED
     if c.seen.refusals:
-        return "refused: " + "; ".join(c.seen.refusals)
+        return REFUSED + "; ".join(c.seen.refusals)
     if c.seen.hold:
-        return "held: " + c.seen.hold
-    return "problem: " + c.seen.problem if c.seen.problem else ""
+        return HELD + c.seen.hold
+    return "problem: " + c.seen.problem if c.seen.problem and not _harmless(c) else ""
+
+
+def _harmless(c: Context) -> bool:
+    """Once the primary has its copy, a promotion needs neither target nor source route to end well."""
+    return c.state.phase is Phase.FINALISING or (c.state.phase is Phase.PROMOTING and carries(c))
 
 
 def blocked(c: Context) -> bool:
@@ -50,7 +68,7 @@ def blocked(c: Context) -> bool:
 
 
 def unblocked(c: Context) -> bool:
-    return any(notice.startswith(BLOCK) for notice in c.state.noticed)
+    return is_blocked(c.state)
 
 
 def warned(c: Context) -> bool:
@@ -71,11 +89,18 @@ def asked_promote(c: Context) -> bool:
 
 
 def asked_retry(c: Context) -> bool:
-    return _asked(c, Verb.RETRY) and c.seen.revision not in {"", c.state.promoted} and c.seen.primary.ready
+    again = c.seen.revision != c.state.promoted or c.state.weight > 0
+    return _asked(c, Verb.RETRY) and bool(c.seen.revision) and again and c.seen.primary.ready
 
 
 def asked_approve(c: Context) -> bool:
-    return _asked(c, Verb.APPROVE) and f"gate:{c.state.phase}" in c.state.noticed
+    """The last verdict found nothing but the gate in the way."""
+    primary = c.seen.primary.ready or serves_all(c)
+    return _asked(c, Verb.APPROVE) and f"open:{c.state.phase}" in c.state.noticed and c.seen.canary.ready and primary
+
+
+def asked_start(c: Context) -> bool:
+    return _asked(c, Verb.APPROVE)
 
 
 def asked_idly(c: Context) -> bool:
@@ -83,7 +108,9 @@ def asked_idly(c: Context) -> bool:
     request = c.seen.request
     if request is None or request.id == c.state.request:
         return False
-    return not (asked_approve(c) or (request.verb is Verb.PROMOTE and c.state.stage is Stage.READYING))
+    gated = request.verb is Verb.APPROVE and f"gate:{c.state.phase}" in c.state.noticed
+    early = request.verb is Verb.PROMOTE and c.state.stage is Stage.READYING
+    return not (gated or early)
 
 
 def primary_unready(c: Context) -> bool:
@@ -94,28 +121,37 @@ def initializable(c: Context) -> bool:
     return c.seen.primary.ready and (c.state.providers_checked or c.spec.skip_analysis)
 
 
+def foreign(c: Context) -> bool:
+    """The phase is another controller's: nothing of ours was ever recorded."""
+    return not c.state.revision and not c.state.promoted and bool(c.seen.revision)
+
+
 def settled_judged(c: Context) -> bool:
-    return judged(c) and c.verdict.purpose is not Purpose.CONFIRM_ROLLOUT
+    return judged(c) and (c.verdict.purpose is not Purpose.CONFIRM_ROLLOUT or blocked(c))
 
 
 def new_revision(c: Context) -> bool:
     """Neither the last one analysed nor the one that runs as primary; hooks after the last rollout are done."""
-    after = c.state.tick is not None and c.state.tick.purpose is Purpose.POST_ROLLOUT
-    return bool(c.seen.revision) and c.seen.revision not in {c.state.revision, c.state.promoted} and not after
+    draining = c.state.stage is Stage.DRAINING and c.state.phase is Phase.FAILED
+    reporting = c.state.stage is Stage.REPORTING or (draining and "post-rollout" in c.spec.hooks)
+    return bool(c.seen.revision) and c.seen.revision not in {c.state.revision, c.state.promoted} and not reporting
 
 
-def _serves(c: Context) -> bool:
-    """After a failed promotion the canary serves everybody; the primary's state decides nothing then (W-G5)."""
-    return c.state.weight > 0
+def confirmable(c: Context) -> bool:
+    return judged(c) and new_revision(c)
+
+
+def _compared(c: Context) -> bool:
+    """A rollout needs a primary to compare with, unless nobody is judged or the canary serves everybody anyway."""
+    return c.state.weight == 0 and not c.spec.skip_analysis
 
 
 def new_but_broken(c: Context) -> bool:
-    broken = not c.seen.primary.ready and not c.seen.primary.retriable
-    return new_revision(c) and broken and not _serves(c) and not c.spec.skip_analysis
+    return new_revision(c) and _compared(c) and not c.seen.primary.ready and not c.seen.primary.retriable
 
 
 def new_unready(c: Context) -> bool:
-    return new_revision(c) and not c.seen.primary.ready and not _serves(c) and not c.spec.skip_analysis
+    return new_revision(c) and _compared(c) and not c.seen.primary.ready
 
 
 def new_gated(c: Context) -> bool:
@@ -124,9 +160,13 @@ def new_gated(c: Context) -> bool:
 
 def reverted_spec(c: Context) -> bool:
     return (
-        c.state.phase in SETTLED and c.state.weight == 0 and c.state.stage is Stage.IDLE
+        c.state.weight == 0 and c.state.stage is Stage.IDLE
         and c.seen.revision == c.state.promoted != c.state.revision
     )  # fmt: skip
+
+
+def withdrawn(c: Context) -> bool:
+    return c.state.weight == 0 and c.seen.revision == c.state.promoted
 
 
 def superseded(c: Context) -> bool:
@@ -134,9 +174,7 @@ def superseded(c: Context) -> bool:
 
 
 def beyond_deadline(c: Context) -> bool:
-    if _serves(c) and c.state.weight == 100 and not c.seen.primary.ready:
-        return not c.seen.canary.ready and not c.seen.canary.retriable
-    sides = (c.seen.canary, c.seen.primary)
+    sides = (c.seen.canary,) if serves_all(c) else (c.seen.canary, c.seen.primary)
     return any(not side.ready and not side.retriable for side in sides)
 
 
@@ -144,16 +182,13 @@ def over_threshold(c: Context) -> bool:
     return c.state.failed_checks >= max(c.spec.threshold, 1)
 
 
-def _readying(c: Context) -> bool:
-    return c.state.stage is Stage.READYING and c.seen.canary_scaled
-
-
 def ready_to_skip(c: Context) -> bool:
     return c.spec.skip_analysis and c.seen.canary.ready and c.seen.canary_scaled
 
 
 def ready_to_begin(c: Context) -> bool:
-    return _readying(c) and c.seen.canary.ready and (c.seen.primary.ready or _serves(c))
+    ready = c.seen.canary.ready and (c.seen.primary.ready or serves_all(c))
+    return c.state.stage is Stage.READYING and c.seen.canary_scaled and ready
 
 
 def readying_judged(c: Context) -> bool:
@@ -164,22 +199,18 @@ def canary_unready(c: Context) -> bool:
     return c.state.stage is Stage.READYING
 
 
-def _carries(c: Context) -> bool:
-    return bool(c.state.promotion) and c.seen.primary_promotion == c.state.promotion
-
-
 def promotion_broken(c: Context) -> bool:
-    return _carries(c) and not c.seen.primary.ready and not c.seen.primary.retriable
+    return carries(c) and not c.seen.primary.ready and not c.seen.primary.retriable
+
+
+def canary_broken(c: Context) -> bool:
+    """The canary still has traffic and won't be ready again; the primary's rolling update keeps it serving."""
+    return c.state.weight > 0 and not serves_all(c) and not c.seen.canary.ready and not c.seen.canary.retriable
 
 
 def primary_rolling(c: Context) -> bool:
-    return not _carries(c) or not c.seen.primary.ready
+    return not carries(c) or not c.seen.primary.ready
 
 
 def shiftable(c: Context) -> bool:
     return c.state.stage is Stage.COPYING or judged(c)
-
-
-def finished(state: State) -> bool:
-    """Nothing is under way: no tick, no drain."""
-    return state.phase in SETTLED | {Phase.NEW} and state.tick is None

@@ -92,11 +92,13 @@ class Observation:
     """Hash of the target's pod template and tracked configs; empty while it can't be known (see `problem`)."""
     problem: str = ""
     """Why nothing can go on (missing target, route, config): the Warning's text."""
+    target_missing: bool = False
+    """The problem is that there is no target: nobody serves the canary's share."""
     primary: Readiness = READY
     primary_promotion: str = ""
     """Id of the copy the primary carries."""
     primary_revision: str = ""
-    """The revision the primary was made from; empty if another controller made it."""
+    """The revision the primary was made from; empty if another controller made it from something else."""
     canary: Readiness = READY
     canary_scaled: bool = True
     """The target's spec.replicas is above zero."""

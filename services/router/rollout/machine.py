@@ -14,9 +14,9 @@ Rules of this file:
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from services.router.rollout import actions, guards
+from services.router.rollout import analysing, ending, guards, holding, promoting, starting, steps
 from services.router.rollout.context import Context, Step
 from services.router.rollout.inputs import Judged, Message, Observation
 from services.router.rollout.spec import Spec
@@ -43,53 +43,64 @@ def _same(*phases: Phase) -> frozenset[Phase]:
     return frozenset(phases)
 
 
+BEGUN = LIVE - {_P.NEW}
 ROLLED = _same(_P.FAILED)
 RULES: tuple[Rule, ...] = (
     # deletion, and everything that makes us keep our hands off
-    Rule(LIVE, "deleted, with our finalizer", guards.deleted, actions.terminate, _same(_P.TERMINATING)),
-    Rule(_same(_P.TERMINATING), "the target serves again", guards.reverted, actions.terminated, _same(_P.TERMINATING)),
-    Rule(_same(_P.TERMINATING), "otherwise", guards.always, actions.nothing, ALL),
-    Rule(ALL, "suspended, refused or held from outside", guards.blocked, actions.block, ALL),
-    Rule(ALL, "no longer blocked", guards.unblocked, actions.unblock, ALL),
-    Rule(ALL - {_P.NEW}, "something to warn of once", guards.warned, actions.warn, ALL),
+    Rule(LIVE, "deleted, with our finalizer", guards.deleted, holding.terminate, _same(_P.TERMINATING)),
+    Rule(_same(_P.TERMINATING), "the target serves again", guards.reverted, holding.terminated, _same(_P.TERMINATING)),
+    Rule(_same(_P.TERMINATING), "otherwise", guards.always, steps.nothing, _same(_P.TERMINATING)),
+    Rule(SETTLED, "drained, or hooks answered", guards.settled_judged, ending.settled, SETTLED),
+    Rule(LIVE, "suspended, refused, held or in trouble", guards.blocked, holding.block, LIVE),
+    Rule(LIVE, "no longer blocked", guards.unblocked, holding.unblock, LIVE),
+    Rule(BEGUN, "begun by another controller", guards.foreign, starting.adopt, LIVE),
+    Rule(BEGUN, "something to warn of once", guards.warned, holding.warn, LIVE),
     # people
-    Rule(ANALYSING | {_P.PROMOTING}, "abort requested", guards.asked_abort, actions.abort, ROLLED),
-    Rule(ANALYSING, "promote requested", guards.asked_promote, actions.promote, _same(_P.PROMOTING)),
-    Rule(_same(_P.FAILED), "retry requested", guards.asked_retry, actions.retry, _same(_P.PROGRESSING)),
-    Rule(ALL, "a request that means nothing now", guards.asked_idly, actions.ignore_request, ALL),
+    Rule(ANALYSING, "abort requested", guards.asked_abort, ending.abort, ROLLED),
+    Rule(ANALYSING, "promote requested", guards.asked_promote, promoting.promote, _same(_P.PROMOTING)),
+    Rule(ROLLED, "retry requested", guards.asked_retry, starting.start_asked, _same(_P.PROGRESSING)),
+    Rule(LIVE, "a request that means nothing now", guards.asked_idly, holding.ignore_request, LIVE),
     # the start
-    Rule(_same(_P.NEW), "target readable", guards.always, actions.initialize, _same(_P.INITIALIZING)),
-    Rule(_same(_P.INITIALIZING), "providers asked", guards.judged, actions.providers, _same(_P.INITIALIZING)),
-    Rule(_same(_P.INITIALIZING), "primary not ready", guards.primary_unready, actions.primary_pending, ALL),
-    Rule(_same(_P.INITIALIZING), "primary ready", guards.initializable, actions.initialized, _same(_P.INITIALIZED)),
+    Rule(_same(_P.NEW), "target readable", guards.always, starting.initialize, _same(_P.INITIALIZING)),
+    Rule(_same(_P.INITIALIZING), "providers asked", guards.judged, starting.providers, _same(_P.INITIALIZING)),
+    Rule(_same(_P.INITIALIZING), "primary not ready", guards.primary_unready, steps.primary_pending,
+         _same(_P.INITIALIZING)),
+    Rule(_same(_P.INITIALIZING), "primary ready", guards.initializable, starting.initialized, _same(_P.INITIALIZED)),
     # between rollouts
-    Rule(SETTLED, "tick judged", guards.settled_judged, actions.settled, SETTLED),
-    Rule(SETTLED, "confirm-rollout answered", guards.judged, actions.confirmed, _same(_P.PROGRESSING, _P.WAITING)),
-    Rule(SETTLED, "new revision, primary broken", guards.new_but_broken, actions.refuse_start, ROLLED),
-    Rule(SETTLED, "new revision, primary not ready", guards.new_unready, actions.primary_pending, SETTLED),
-    Rule(SETTLED, "new revision, gated", guards.new_gated, actions.ask_confirm, SETTLED),
-    Rule(SETTLED, "new revision", guards.new_revision, actions.start, _same(_P.PROGRESSING)),
-    Rule(SETTLED, "back to the promoted revision", guards.reverted_spec, actions.record_promoted, SETTLED),
-    Rule(_same(_P.WAITING), "confirm-rollout answered", guards.judged, actions.confirmed,
+    Rule(SETTLED, "confirm-rollout answered", guards.confirmable, starting.confirmed,
          _same(_P.PROGRESSING, _P.WAITING)),
-    Rule(_same(_P.WAITING), "approved", guards.asked_approve, actions.start, _same(_P.PROGRESSING)),
+    Rule(SETTLED, "nothing to confirm any more", guards.judged, starting.unasked, SETTLED),
+    Rule(SETTLED, "new revision, primary broken", guards.new_but_broken, ending.refuse_start, ROLLED),
+    Rule(SETTLED, "new revision, primary not ready", guards.new_unready, steps.primary_pending, SETTLED),
+    Rule(SETTLED, "new revision, gated", guards.new_gated, starting.ask_confirm, SETTLED),
+    Rule(SETTLED, "new revision", guards.new_revision, starting.start, _same(_P.PROGRESSING)),
+    Rule(SETTLED, "back to the promoted revision", guards.reverted_spec, starting.record_promoted, SETTLED),
+    Rule(_same(_P.WAITING), "back to the promoted revision", guards.withdrawn, starting.withdrawn,
+         _same(_P.SUCCEEDED)),
+    Rule(_same(_P.WAITING), "confirm-rollout answered", guards.judged, starting.confirmed,
+         _same(_P.PROGRESSING, _P.WAITING)),
+    Rule(_same(_P.WAITING), "approved", guards.asked_start, starting.start_asked, _same(_P.PROGRESSING)),
     # the analysis
-    Rule(ANALYSING, "another revision", guards.superseded, actions.restart, _same(_P.PROGRESSING)),
-    Rule(ANALYSING, "canary or primary beyond its deadline", guards.beyond_deadline, actions.deadline, ROLLED),
-    Rule(ANALYSING, "threshold reached (spec edited)", guards.over_threshold, actions.roll_back, ROLLED),
-    Rule(ANALYSING, "scaling up, analysis skipped", guards.ready_to_skip, actions.copy, _same(_P.PROMOTING)),
-    Rule(ANALYSING, "scaling up, canary ready", guards.ready_to_begin, actions.begin, _same(_P.PROGRESSING)),
-    Rule(ANALYSING, "scaling up, timer", guards.readying_judged, actions.rearm_deadline, ANALYSING),
-    Rule(ANALYSING, "scaling up, not ready", guards.canary_unready, actions.canary_pending, ANALYSING),
-    Rule(ANALYSING, "approved", guards.asked_approve, actions.approve, ANALYSING | {_P.PROMOTING}),
-    Rule(ANALYSING, "tick judged", guards.judged, actions.judge, ANALYSING | {_P.PROMOTING, _P.FAILED}),
+    Rule(ANALYSING, "another revision", guards.superseded, starting.restart, _same(_P.PROGRESSING)),
+    Rule(ANALYSING, "canary or primary beyond its deadline", guards.beyond_deadline, ending.deadline, ROLLED),
+    Rule(ANALYSING, "threshold reached (spec edited)", guards.over_threshold, ending.roll_back, ROLLED),
+    Rule(ANALYSING, "canary ready, analysis skipped", guards.ready_to_skip, promoting.copy, _same(_P.PROMOTING)),
+    Rule(ANALYSING, "scaling up, canary ready", guards.ready_to_begin, analysing.begin,
+         _same(_P.PROGRESSING, _P.PROMOTING)),
+    Rule(ANALYSING, "scaling up, timer", guards.readying_judged, analysing.rearm_deadline, ANALYSING),
+    Rule(ANALYSING, "scaling up, not ready", guards.canary_unready, analysing.canary_pending, ANALYSING),
+    Rule(ANALYSING, "approved", guards.asked_approve, analysing.approve, ANALYSING | {_P.PROMOTING}),
+    Rule(ANALYSING, "tick judged", guards.judged, analysing.judge, ANALYSING | {_P.PROMOTING, _P.FAILED}),
     # the promotion
-    Rule(_same(_P.PROMOTING), "another revision", guards.superseded, actions.restart_promoting, _same(_P.PROGRESSING)),
-    Rule(_same(_P.PROMOTING), "primary beyond its deadline", guards.promotion_broken, actions.fail_promotion, ROLLED),
-    Rule(_same(_P.PROMOTING), "primary rolling out", guards.primary_rolling, actions.promotion_pending, ALL),
-    Rule(_same(_P.PROMOTING), "primary ready, or next shift", guards.shiftable, actions.shift,
+    Rule(_same(_P.PROMOTING), "another revision", guards.superseded, promoting.restart_promoting,
+         _same(_P.PROGRESSING)),
+    Rule(_same(_P.PROMOTING), "primary beyond its deadline", guards.promotion_broken, ending.fail_promotion, ROLLED),
+    Rule(_same(_P.PROMOTING), "canary beyond its deadline", guards.canary_broken, ending.deadline, ROLLED),
+    Rule(_same(_P.PROMOTING), "primary rolling out", guards.primary_rolling, promoting.promotion_pending,
+         _same(_P.PROMOTING)),
+    Rule(_same(_P.PROMOTING), "primary ready, or next shift", guards.shiftable, promoting.shift,
          _same(_P.PROMOTING, _P.FINALISING)),
-    Rule(_same(_P.FINALISING), "drained", guards.judged, actions.succeed, _same(_P.SUCCEEDED)),
+    Rule(_same(_P.FINALISING), "drained", guards.judged, ending.succeed, _same(_P.SUCCEEDED)),
 )  # fmt: skip
 
 
@@ -131,8 +142,3 @@ def _finish(context: Context, rule: Rule, step: Step) -> Decision:
     elif step.clear_tick:
         new = replace(new, tick=None)
     return Decision(new, step.events, rule.when)
-
-
-def longest_wait(spec: Spec) -> timedelta:
-    """The longest time for which a state may be left without anything happening; for the sweep."""
-    return max(spec.interval, spec.deadline)

@@ -44,20 +44,29 @@ class Readiness:
 READY = Readiness(True)
 
 
-def readiness(rollout: Rollout, threshold: int, deadline: timedelta, now: datetime) -> Readiness:
-    """Evaluate in Flagger's order. `threshold` is percent of updated replicas that must be available."""
-    text = _unready(rollout, threshold)
+def readiness(
+    rollout: Rollout, threshold: int, deadline: timedelta, now: datetime, since: datetime | None = None
+) -> Readiness:
+    """Evaluate in Flagger's order. `threshold` is percent of updated replicas that must be available.
+
+    `since` is when this template was asked for. A condition of before says nothing about it: a fix of a workload that
+    has been unavailable for long gets its full deadline, and what the cluster hasn't looked at yet isn't judged.
+    """
+    text = unready(rollout, threshold)
     if text is None:
         return READY
-    if rollout.exceeded and rollout.generation <= rollout.observed:
+    if rollout.generation > rollout.observed:
+        return Readiness(False, True, text)
+    if rollout.exceeded:
         return Readiness(False, False, text)
-    until = rollout.unavailable_since + deadline if rollout.progressing and rollout.unavailable_since else None
-    if until is not None and until < now:
-        return Readiness(False, False, text, until)
-    return Readiness(False, True, text, until)
+    if not rollout.progressing or rollout.unavailable_since is None:
+        return Readiness(False, True, text)
+    until = max(rollout.unavailable_since, since or rollout.unavailable_since) + deadline
+    return Readiness(False, until >= now, text, until)
 
 
-def _unready(rollout: Rollout, threshold: int) -> str | None:
+def unready(rollout: Rollout, threshold: int) -> str | None:
+    """Why it isn't ready, in Flagger's words, or None if it is."""
     if rollout.generation > rollout.observed:
         return _WAIT + "observed deployment generation less than desired generation"
     if rollout.exceeded:

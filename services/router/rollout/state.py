@@ -36,6 +36,8 @@ class Stage(StrEnum):
     IDLE = ""
     DRAINING = "draining"
     """The losing side has weight 0; it keeps its replicas until the drain time has passed."""
+    REPORTING = "reporting"
+    """The rollout is over; its post-rollout hooks are being asked."""
     CONFIRMING = "confirming"
     """confirm-rollout hooks are being asked for the first time."""
     READYING = "readying"
@@ -112,18 +114,38 @@ class State:
     supported: bool = True
 
 
+UNDER_WAY = ANALYSING | {Phase.WAITING, Phase.PROMOTING, Phase.FINALISING}
+"""Phases that must not last: a tick is pending, or people have been told why not."""
+
+_AT_ZERO = frozenset({Phase.NEW, Phase.INITIALIZING, Phase.INITIALIZED, Phase.FINALISING, Phase.SUCCEEDED})
+_RESTING = frozenset({Stage.IDLE, Stage.DRAINING, Stage.REPORTING, Stage.CONFIRMING})
+_STAGES: dict[Phase, frozenset[Stage]] = {
+    Phase.PROGRESSING: frozenset({Stage.READYING, Stage.PREPARING, Stage.JUDGING}),
+    Phase.WAITING_PROMOTION: frozenset({Stage.JUDGING}),
+    Phase.PROMOTING: frozenset({Stage.COPYING, Stage.SHIFTING}),
+    Phase.FINALISING: frozenset({Stage.DRAINING}),
+    **dict.fromkeys(SETTLED, _RESTING),
+}
+
+
+def blocked(state: State) -> bool:
+    """People have been told that we keep our hands off."""
+    return any(notice.startswith("block:") for notice in state.noticed)
+
+
 def invariants(state: State) -> list[str]:
     """What must hold of every state, as sentences about what doesn't."""
-    broken = []
+    phase, stage, broken = state.phase, state.stage, []
     if not 0 <= state.weight <= 100:
         broken.append(f"weight {state.weight} is no percentage")
-    if state.weight and state.phase in {Phase.NEW, Phase.INITIALIZING, Phase.INITIALIZED, Phase.SUCCEEDED}:
-        broken.append(f"{state.phase} with canary weight {state.weight}")
-    if state.phase is Phase.FINALISING and state.weight:
-        broken.append("Finalising with canary weight")
-    if state.stage in {Stage.READYING, Stage.PREPARING} and state.phase is not Phase.PROGRESSING:
-        broken.append(f"{state.stage} in {state.phase}")
-    blocked = any(notice.startswith("block:") for notice in state.noticed)
-    if state.phase in ANALYSING and state.tick is None and not blocked:
-        broken.append(f"{state.phase}/{state.stage} waits for no tick")
+    if state.weight and phase in _AT_ZERO:
+        broken.append(f"{phase} with canary weight {state.weight}")
+    if phase in SETTLED | {Phase.WAITING} and state.weight not in {0, 100}:
+        broken.append(f"{phase} with traffic on both sides")
+    if stage not in _STAGES.get(phase, frozenset({Stage.IDLE})):
+        broken.append(f"{stage} in {phase}")
+    if phase in UNDER_WAY and state.tick is None and not blocked(state):
+        broken.append(f"{phase}/{stage} waits for no tick")
+    if phase in SETTLED and (state.tick is None) != (stage is Stage.IDLE):
+        broken.append(f"{phase}/{stage} with tick {state.tick}")
     return broken

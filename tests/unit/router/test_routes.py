@@ -7,7 +7,7 @@ import yaml
 
 from services.router import routes
 from services.router.converge import difference
-from services.router.wanted import Wanted
+from services.router.objects import Wanted
 from shared.canary.names import Names
 from shared.kube import kinds
 from shared.kube.json import Json

@@ -1,0 +1,54 @@
+"""Everything of the cluster that one canary rests on, as values. Pure; `services.router.world` fills it from caches."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from services.router.revision import revision
+from shared.kube import json
+from shared.kube.json import Json
+
+REVISION: Final = "serinus.dev/revision"
+"""Annotation of the primary: the revision it was made from, written in the same request as its template."""
+PROMOTION: Final = "serinus.dev/promotion"
+"""Annotation of the primary: id of the copy it carries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Everything of the cluster that one canary rests on, as it is right now."""
+
+    target: Json | None = None
+    primary: Json | None = None
+    services: Mapping[str, Json] = field(default_factory=dict)
+    """The apex, primary and canary Service by name, as far as they exist."""
+    source_route: Json | None = None
+    route: Json | None = None
+    autoscaler: Json | None = None
+    primary_autoscaler: Json | None = None
+    other_autoscaler: str = ""
+    """Name of an autoscaler that scales the target although the Canary names none."""
+    nodes: tuple[str, ...] = ()
+    """Ready addresses behind the canary Service."""
+    primary_nodes: tuple[str, ...] = ()
+    """The same behind the primary Service."""
+    templates: Mapping[tuple[str, str], Json] = field(default_factory=dict)
+    """MetricTemplates that the Canary names, by (namespace, name), as far as they exist."""
+    configs: Mapping[str, str] | None = None
+    """Checksums of tracked configs by key (`configmap/x`); None while tracking is off."""
+    config_problem: str = ""
+    copies: Mapping[str, str] = field(default_factory=dict)
+    """Checksums that the primary's copies carry, by the source's key."""
+    rival: str = ""
+    """`N.NS` of an older Canary with the same target."""
+    invalid: str = ""
+    """Why this Canary can't be read."""
+    hold: str = ""
+    """Why this Canary's status isn't ours alone."""
+    trouble: str = ""
+    """Why the API server refused what is wanted."""
+
+
+def target_revision(found: Found) -> str:
+    """The revision that the target shows now."""
+    return revision(json.mapping(found.target, "spec", "template"), found.configs or {})

@@ -1,0 +1,90 @@
+"""The vocabulary of wanted objects: what one is, whose it is, and which labels it may take over. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from services.router.found import Found
+from services.router.parse import Canary
+from shared.kube import json, kinds
+from shared.kube.json import Json
+from shared.kube.kinds import Kind
+
+OPT_OUT: Final = {
+    "kustomize.toolkit.fluxcd.io/reconcile": "disabled",
+    "helm.toolkit.fluxcd.io/driftDetection": "disabled",
+}
+"""Annotations that keep Flux off generated objects."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Settings that shape objects."""
+
+    selector_labels: tuple[str, ...] = ("app", "name", "app.kubernetes.io/name")
+    label_prefixes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One object as it shall be.
+
+    `create` is posted if it isn't there (None: it's never created). Otherwise only what we own is compared: `exact`
+    subtrees are ours entirely (None: it shall not be there), `merged` keys are ours and their neighbours somebody
+    else's. `gone` asks for its deletion.
+    """
+
+    kind: Kind
+    name: str
+    create: Json | None = None
+    exact: Mapping[tuple[str, ...], object] = field(default_factory=dict)
+    merged: Json = field(default_factory=dict)
+    gone: bool = False
+
+
+class NoSelector(Exception):
+    """The target's selector has none of the labels that tell workloads apart; the text is Flagger's."""
+
+
+def selector(canary: Canary, found: Found, options: Options) -> tuple[str, str]:
+    """(LABEL, VALUE): the first of the known labels in the target's selector (behaviour sheet §3.1)."""
+    labels = json.mapping(found.target, "spec", "selector", "matchLabels")
+    for label in options.selector_labels:
+        if label in labels:
+            return label, json.text(labels, label)
+    known = " ".join(options.selector_labels)
+    text = f"deployment {canary.spec.target_ref} spec.selector.matchLabels must contain one of [{known}]"
+    raise NoSelector(f"getSelectorLabel failed: {text}")
+
+
+def owner(canary: Canary) -> Json:
+    """The controller reference that lets the garbage collector follow the Canary."""
+    return {
+        "apiVersion": kinds.CANARY.api_version, "kind": "Canary", "name": canary.spec.name, "uid": canary.spec.uid,
+        "controller": True, "blockOwnerDeletion": True,
+    }  # fmt: skip
+
+
+def owned(canary: Canary, document: Json | None) -> bool:
+    """Is this object's controller a Canary of our name?"""
+    return any(
+        json.text(each, "kind") == "Canary"
+        and json.text(each, "name") == canary.spec.name
+        and json.flag(each, "controller")
+        for each in json.items(document, "metadata", "ownerReferences")
+    )
+
+
+def included(labels: Mapping[str, str], options: Options) -> dict[str, str]:
+    """Labels that may be copied to generated objects (behaviour sheet §3.4)."""
+    prefixes = options.label_prefixes
+    return {
+        key: value
+        for key, value in without_flux(labels).items()
+        if "*" in prefixes or key.startswith(tuple(prefixes) or ("\0",))
+    }
+
+
+def without_flux(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Labels or annotations but those by which Flux knows its own."""
+    return {key: value for key, value in metadata.items() if "toolkit.fluxcd.io" not in key}

@@ -1,0 +1,106 @@
+"""What the router sends: the events of the last transition, and the one tick that a canary waits for.
+
+What is kept in memory here only saves work: the stream says what was published, and arming a tick twice is harmless.
+"""
+
+import hashlib
+import logging
+from datetime import datetime
+from typing import Final
+
+from services.router import notices, questions, status
+from services.router.parse import Canary
+from services.router.ports import Bus
+from services.router.questions import Scene
+from services.router.rollout.state import State
+from shared.kube import json
+from shared.wire import messages as wire
+from shared.wire import subjects
+
+log = logging.getLogger(__name__)
+_ERRORS: Final = ("Prometheus query failed", "Metric query failed", "Metric template", "Error checking metric")
+"""Beginnings of texts that are logged as errors, as in Flagger."""
+
+
+class Outgoing:
+    """Publishes and arms what isn't yet."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._published: dict[str, int] = {}
+        self._armed: dict[str, tuple[int, str]] = {}
+
+    def forget(self, uid: str) -> None:
+        """This Canary is gone, or none of ours."""
+        self._published.pop(uid, None)
+        self._armed.pop(uid, None)
+
+    def doubt(self, uid: str) -> None:
+        """Its tick is overdue: the bus may have lost it."""
+        self._armed.pop(uid, None)
+
+    async def publish(self, canary: Canary, state: State, cause: str, checks: tuple[wire.Check, ...]) -> None:
+        """Events of the last transition that the stream doesn't show yet. `checks` belong to transitions of `cause`.
+
+        Notice first: the stream's last event is the proof that both are out.
+        """
+        transition = status.last_transition(canary.document)
+        uid, events = canary.spec.uid, json.items(transition, "events")
+        if not events or self._published.get(uid, 0) >= state.seq:
+            return
+        known = self._published.get(uid)
+        if known is None:
+            known = await self._last_published(canary)
+        configs = json.mapping(canary.document, "status", "serinus").get("configs")
+        behind = checks if json.text(transition, "cause") == cause else ()
+        for each in notices.publications(canary, transition, behind, state.revision, configs):
+            if each.seq <= known:
+                continue
+            namespace, name = canary.spec.namespace, canary.spec.name
+            subject = subjects.notice(namespace, name)
+            await self._bus.publish(subject, each.notice, stream=subjects.NOTICE_STREAM, message_id=each.notice.id)
+            subject = subjects.rollout(namespace, name, each.event.data.type)
+            await self._bus.publish(subject, each.event, stream=subjects.ROLLOUT_STREAM, message_id=each.event.id)
+            level = logging.ERROR if each.event.data.message.startswith(_ERRORS) else logging.INFO
+            log.log(level, "%s", each.event.data.message)
+        self._published[uid] = state.seq
+
+    async def _last_published(self, canary: Canary) -> int:
+        subject = subjects.rollout(canary.spec.namespace, canary.spec.name, ">")
+        last = await self._bus.last(subjects.ROLLOUT_STREAM, subject)
+        if last is None:
+            return 0
+        event = wire.CloudEvent.model_validate_json(last[1])
+        return event.data.seq if event.data.canary.uid == canary.spec.uid else 0
+
+    async def arm(self, scene: Scene, now: datetime) -> None:
+        """The one tick that the state waits for, replaced (same due) if its question changed meanwhile."""
+        canary, state = scene.canary, scene.state
+        tick, uid = state.tick, canary.spec.uid
+        if tick is None:
+            self._armed.pop(uid, None)
+            return
+        question = questions.question(scene, tick)
+        digest = hashlib.sha256(question.model_dump_json().encode()).hexdigest()[:16]
+        if self._armed.get(uid) == (tick.seq, digest) or (tick.due <= now and await self._under_way(canary, tick.seq)):
+            return
+        message = wire.Tick(
+            id=f"tick/{uid}/{tick.seq}/{digest}",
+            cause=f"{uid}:{state.seq}",
+            canary=canary.ref,
+            tick=wire.TickId(revision=tick.revision, seq=tick.seq, due=tick.due),
+            question=question,
+        )
+        await self._bus.schedule(canary.spec.namespace, canary.spec.name, message, tick.due)
+        self._armed[uid] = (tick.seq, digest)
+
+    async def _under_way(self, canary: Canary, seq: int) -> bool:
+        """Is a due tick with some analyzer already, or waiting for one? Its message stays until it's acknowledged."""
+        subject = subjects.tick(canary.spec.namespace, canary.spec.name)
+        last = await self._bus.last(subjects.TICK_STREAM, subject)
+        if last is None:
+            # Judged already and the verdict is on its way, or lost: then the sweep forgets it and it is armed again.
+            armed = self._armed.get(canary.spec.uid)
+            return armed is not None and armed[0] == seq
+        tick = wire.Tick.model_validate_json(last[1])
+        return tick.canary.uid == canary.spec.uid and tick.tick.seq == seq

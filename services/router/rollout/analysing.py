@@ -1,0 +1,121 @@
+"""The analysis: from a canary that is ready to its last step. Only a passed verdict raises its weight."""
+
+from dataclasses import replace
+
+from services.router.rollout import ending, promoting, texts
+from services.router.rollout.context import Context, Step
+from services.router.rollout.inputs import Kind, Outcome
+from services.router.rollout.spec import next_weight
+from services.router.rollout.state import Hold, Phase, Purpose, Stage, State
+from services.router.rollout.steps import (
+    GRACE,
+    forget,
+    handled,
+    next_due,
+    notice,
+    once,
+    primary_pending,
+    refused_gate,
+    told,
+)
+from services.router.rollout.texts import Draft, Event
+
+
+def begin(c: Context) -> Step:
+    """The canary is ready: the first step at once, unless somebody has to be asked."""
+    state = forget(c.state, "pending:")
+    drafts = (texts.started(c.spec),)
+    if state.weight:
+        return _judging(c, state, drafts)
+    if c.spec.hooks & {"pre-rollout", "confirm-traffic-increase"}:
+        return Step(replace(state, stage=Stage.PREPARING), drafts, (Purpose.PRE_ROLLOUT, c.now))
+    return _advanced(c, state, drafts)
+
+
+def rearm_deadline(c: Context) -> Step:
+    due = (c.seen.canary.deadline or c.now + c.spec.interval) + GRACE
+    return Step(c.state, (), (Purpose.TIMER, max(due, c.now + GRACE)))
+
+
+def canary_pending(c: Context) -> Step | None:
+    if not c.seen.canary_scaled:
+        return None
+    if c.seen.canary.ready:
+        return primary_pending(c)
+    text = texts.canary_unready(c.spec, c.seen.canary.text)
+    return once(c, "pending", texts.warning(Event.PENDING, text))
+
+
+def approve(c: Context) -> Step:
+    """A person opens the gate that the last verdict found shut."""
+    if c.state.phase is Phase.WAITING_PROMOTION:
+        return promoting.promote(c)
+    return _advanced(c, handled(c), ())
+
+
+def judge(c: Context) -> Step:
+    """The heart: one verdict on a canary that is being analysed."""
+    state = replace(forget(c.state, "open:"), step_ticks=c.state.step_ticks + 1)
+    drafts = told(c, Kind.ROLLBACK, Kind.HOOK, Kind.METRIC, Kind.EVIDENCE)
+    if any(check.outcome is Outcome.PASS for check in c.verdict.of(Kind.ROLLBACK)):
+        return ending.rolled_back(c, state, (*drafts, texts.manual_rollback(c.spec)))
+    if c.verdict.outcome in {Outcome.FAIL, Outcome.ERROR}:
+        state = replace(state, failed_checks=state.failed_checks + 1, hold=None)
+        if state.failed_checks >= max(c.spec.threshold, 1):
+            return ending.rolled_back(c, state, (*drafts, texts.threshold_reached(c.spec, state.failed_checks)))
+        return Step(state, drafts, (c.verdict.purpose, next_due(c)))
+    if c.verdict.outcome is Outcome.HOLD:
+        return _held(c, state, drafts)
+    if c.state.hold:
+        drafts = (*drafts, texts.resumed(c.spec, c.state.hold.reason))
+        state = replace(state, hold=None)
+    return _passed(c, state, drafts)
+
+
+def _judging(c: Context, state: State, drafts: tuple[Draft, ...]) -> Step:
+    state = replace(state, stage=Stage.JUDGING, step_started=c.now, step_ticks=0)
+    return Step(state, drafts, (Purpose.ANALYSIS, c.now + c.spec.interval))
+
+
+def _advanced(c: Context, state: State, drafts: tuple[Draft, ...]) -> Step:
+    """One step up, or the promotion when there is none left."""
+    weight = next_weight(c.spec, state.weight)
+    if weight is None:
+        return promoting.copied(c, state, drafts)
+    state = replace(forget(state, "gate:", "open:"), phase=Phase.PROGRESSING, weight=weight)
+    return _judging(c, state, (*drafts, texts.advanced(c.spec, weight)))
+
+
+def _held(c: Context, state: State, drafts: tuple[Draft, ...]) -> Step:
+    """No evidence yet: nothing counts, within bounds."""
+    reasons = [check.name for check in c.verdict.checks if check.outcome is Outcome.HOLD]
+    reason = "without fresh numbers for " + ", ".join(reasons or ["its checks"])
+    again = (c.verdict.purpose, next_due(c))
+    if state.hold is None:
+        return Step(replace(state, hold=Hold(reason, c.now)), (*drafts, texts.holding(c.spec, reason)), again)
+    if c.now >= state.hold.since + c.spec.deadline:
+        return ending.rolled_back(c, state, (*drafts, texts.deadline_exceeded(c.spec, state.hold.reason)))
+    return Step(state, drafts, again)
+
+
+def _passed(c: Context, state: State, drafts: tuple[Draft, ...]) -> Step:
+    """All checks passed: the workloads must be ready too, then the gates decide."""
+    again = (c.verdict.purpose, next_due(c))
+    serving = state.weight == 100
+    for ready, text in (
+        (c.seen.primary.ready or serving, texts.primary_unready(c.spec, c.seen.primary.text)),
+        (c.seen.canary.ready, texts.canary_unready(c.spec, c.seen.canary.text)),
+    ):
+        if not ready:
+            return Step(state, (*drafts, texts.warning(Event.PENDING, text)), again)
+    gates = tuple(draft for draft in told(c, Kind.GATE) if not draft.warning)
+    refused = refused_gate(c)
+    if not refused:
+        return _advanced(c, state, (*drafts, *gates))
+    last = next_weight(c.spec, state.weight) is None
+    phase = Phase.WAITING_PROMOTION if last else state.phase
+    draft = texts.waiting_promotion(c.spec, refused) if last else texts.waiting_traffic(c.spec, refused)
+    gate = f"gate:{phase}"
+    fresh = () if gate in state.noticed else (draft,)
+    state = notice(notice(replace(state, phase=phase), gate), f"open:{phase}")
+    return Step(state, (*drafts, *gates, *fresh), again)
