@@ -4,10 +4,12 @@ One Event stands for one text of one Canary. Its name follows from that text, so
 one; its annotation lists the events that are counted in it, so that a redelivered one changes nothing.
 
 `kubectl describe` sorts by the last timestamp, which has whole seconds, and leaves equal ones in the order of their
-names: so names begin with the place that a type of event has in a rollout's story.
+names: so names begin with the place that a type of event has in a rollout's story. Its sort keeps that order only because the
+list of a plain rollout is sorted already.
 """
 
 import hashlib
+import re
 from datetime import UTC, datetime
 from typing import Final
 
@@ -27,36 +29,45 @@ REASON: Final = "Synced"
 
 _LONGEST_NAME: Final = 253
 
-_STORY: Final = (
-    EventType.REFUSED,
-    EventType.SUSPENDED,
-    EventType.HOOK,
-    EventType.GATE,
-    EventType.WARNING,
-    EventType.PENDING,
-    EventType.INITIALIZING,
-    EventType.INITIALIZED,
-    EventType.REVISION,
-    EventType.RESTARTED,
-    EventType.STARTED,
-    EventType.HALTED,
-    EventType.HOLD,
-    EventType.ADVANCED,
-    EventType.WAITING,
-    EventType.COPYING,
-    EventType.ROUTED,
-    EventType.PROMOTED,
-    EventType.ROLLING_BACK,
-    EventType.FAILED,
-    EventType.TERMINATING,
-    EventType.TERMINATED,
+_STORY: Final[tuple[tuple[EventType, str], ...]] = (
+    (EventType.REFUSED, ""),
+    (EventType.SUSPENDED, ""),
+    (EventType.HOOK, ""),
+    (EventType.WARNING, ""),
+    (EventType.PENDING, ""),
+    (EventType.INITIALIZING, ""),
+    (EventType.INITIALIZED, ""),
+    (EventType.GATE, ""),
+    (EventType.REVISION, ""),
+    (EventType.RESTARTED, ""),
+    (EventType.PENDING, "canary "),
+    (EventType.STARTED, ""),
+    (EventType.HOOK, "Pre-rollout "),
+    (EventType.HALTED, ""),
+    (EventType.HOLD, ""),
+    (EventType.GATE, "Confirm-traffic-increase "),
+    (EventType.ADVANCED, ""),
+    (EventType.GATE, "Confirm-promotion "),
+    (EventType.WAITING, ""),
+    (EventType.COPYING, ""),
+    (EventType.ROUTED, ""),
+    (EventType.HOOK, "Rollback check "),
+    (EventType.ROLLING_BACK, ""),
+    (EventType.FAILED, ""),
+    (EventType.HOOK, "Post-rollout "),
+    (EventType.PROMOTED, ""),
+    (EventType.TERMINATING, ""),
+    (EventType.TERMINATED, ""),
 )
+"""Types, and for some how their text begins: hooks, gates and waiting occur at several places of a rollout."""
+
+_STEPS: Final = (EventType.ADVANCED, EventType.ROUTED)
 
 
 def name(event: RolloutEvent) -> str:
     """The same for the same text of the same Canary object."""
     identity = "\n".join((event.canary.uid, event.event_type, event.message))
-    suffix = f".{_STORY.index(event.type):02x}{hashlib.sha256(identity.encode()).hexdigest()[:14]}"
+    suffix = f".{_place(event):02x}{_step(event):02x}{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
     return event.canary.name[: _LONGEST_NAME - len(suffix)].rstrip(".-") + suffix
 
 
@@ -106,6 +117,22 @@ def repeat(found: Json, event: RolloutEvent) -> Json | None:
         "firstTimestamp": min(at, json.text(found, "firstTimestamp") or at),
         "lastTimestamp": max(at, json.text(found, "lastTimestamp")),
     }
+
+
+def _place(event: RolloutEvent) -> int:
+    """The most exact entry that fits."""
+    fitting = [
+        (len(beginning), place)
+        for place, (kind, beginning) in enumerate(_STORY)
+        if kind is event.type and event.message.startswith(beginning)
+    ]
+    return max(fitting)[1]
+
+
+def _step(event: RolloutEvent) -> int:
+    """The weight or iteration that ends an advance's text. From the text, since only that makes the name."""
+    found = re.search(r"\b(\d{1,3})(/\d+)?$", event.message) if event.type in _STEPS else None
+    return min(int(found[1]), 0xFF) if found else 0
 
 
 def _counted(found: Json) -> list[int]:

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from services.notifier import records
 from shared.kube.json import Json
 from shared.wire.messages import CanaryRef, EventType
@@ -64,15 +66,42 @@ def test_names_fit_kubernetes() -> None:
         assert canary.startswith(stem)
 
 
-def test_within_one_second_names_follow_the_story() -> None:
-    story = [
-        EventType.HOOK, EventType.INITIALIZED, EventType.REVISION, EventType.STARTED, EventType.ADVANCED,
-        EventType.COPYING, EventType.ROUTED, EventType.PROMOTED,
-    ]  # fmt: skip
-    names = [records.name(event(f"text {position}", type=kind)) for position, kind in enumerate(story)]
+PROMOTION = [
+    (EventType.HOOK, "all the metrics providers are available!"),
+    (EventType.PENDING, "podinfo-primary.test not ready: waiting for rollout to finish"),
+    (EventType.INITIALIZED, "Initialization done! podinfo.test"),
+    (EventType.GATE, "Confirm-rollout check ask passed"),
+    (EventType.REVISION, "New revision detected! Scaling up podinfo.test"),
+    (EventType.PENDING, "canary deployment podinfo.test not ready: waiting for rollout to finish"),
+    (EventType.STARTED, "Starting canary analysis for podinfo.test"),
+    (EventType.HOOK, "Pre-rollout check smoke passed"),
+    (EventType.GATE, "Confirm-traffic-increase check ask passed"),
+    (EventType.ADVANCED, "Advance podinfo.test canary weight 5"),
+    (EventType.ADVANCED, "Advance podinfo.test canary weight 10"),
+    (EventType.ADVANCED, "Advance podinfo.test canary weight 100"),
+    (EventType.GATE, "Confirm-promotion check ask passed"),
+    (EventType.COPYING, "Copying podinfo.test template spec to podinfo-primary.test"),
+    (EventType.ROUTED, "Advance podinfo.test primary weight 50"),
+    (EventType.ROUTED, "Advance podinfo.test primary weight 100"),
+    (EventType.HOOK, "Post-rollout check load passed"),
+    (EventType.PROMOTED, "Promotion completed! Scaling down podinfo.test"),
+]
+ROLLBACK = [
+    (EventType.HALTED, "Halt advancement"),
+    (EventType.HOOK, "Rollback check ask passed"),
+    (EventType.ROLLING_BACK, "Rolling back podinfo.test failed checks threshold reached 10"),
+    (EventType.FAILED, "Canary failed! Scaling down podinfo.test"),
+    (EventType.HOOK, "Post-rollout check load passed"),
+]
+
+
+ITERATIONS = [(EventType.ADVANCED, f"Advance podinfo.test canary iteration {each}/1000") for each in (1, 2, 10, 100)]
+
+
+@pytest.mark.parametrize("story", [PROMOTION, ROLLBACK, ITERATIONS])
+def test_within_one_second_names_follow_the_story(story: list[tuple[EventType, str]]) -> None:
+    names = [records.name(event(text, type=kind)) for kind, text in story]
     assert names == sorted(names)
-    end = [records.name(event(kind, type=kind)) for kind in (EventType.ROLLING_BACK, EventType.FAILED)]
-    assert end == sorted(end)
 
 
 def test_every_type_has_its_place() -> None:
