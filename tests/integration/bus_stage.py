@@ -172,13 +172,20 @@ async def until(ask: Callable[[], T], what: str = "it never happened") -> T:
 
 @asynccontextmanager
 async def process(module: str, *arguments: str, env: Mapping[str, str]) -> AsyncIterator["Child"]:
-    """One of our programs as a child, whose lines are collected; killed if it still runs at the end."""
+    """One of our programs as a child, started from the checkout."""
+    async with collected(sys.executable, "-m", module, *arguments, env=env) as child:
+        yield child
+
+
+@asynccontextmanager
+async def collected(
+    *argv: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> AsyncIterator["Child"]:
+    """A program as a child, whose lines are collected; killed if it still runs at the end."""
     child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        module,
-        *arguments,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": os.getcwd(), **env},
+        *argv,
+        env={"PATH": os.environ["PATH"], **(env or {})},
+        cwd=cwd,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

@@ -50,6 +50,7 @@ PUBLISH: Final = {
     "purge a stream": f"{API}STREAM.PURGE.TICK",
     "delete a stream": f"{API}STREAM.DELETE.TICK",
     "delete a message": f"{API}STREAM.MSG.DELETE.ROLLOUT",
+    "delete a public message": f"{API}STREAM.MSG.DELETE.PUBLIC_ROLLOUTS",
     "purge the public stream": f"{API}STREAM.PURGE.PUBLIC_ROLLOUTS",
     "delete the public stream": f"{API}STREAM.DELETE.PUBLIC_ROLLOUTS",
     "create a consumer of rollout events": f"{API}CONSUMER.CREATE.ROLLOUT.mine",
