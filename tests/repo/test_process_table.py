@@ -128,10 +128,19 @@ def test_compose_runs_the_rows_command(row: Row) -> None:
 @rows
 def test_compose_sets_what_the_row_needs_and_nothing_unknown(row: Row) -> None:
     given = _compose()[row.name]["environment"]
-    defaulted = {Source.PORT, Source.NATS_USER, Source.KUBE_CA_FILE}
+    defaulted = {Source.NATS_USER, Source.KUBE_TOKEN_FILE, Source.KUBE_CA_FILE}
     needed = {name for name, source in row.environment.items() if source not in defaulted}
     assert needed <= given.keys()
     assert given.keys() - _PROXIES <= _read_by(row)
+
+
+@rows
+def test_compose_asks_each_process_at_its_own_port(row: Row) -> None:
+    """They share one loopback."""
+    services = _compose()
+    ports = {each.name: services[each.name]["environment"]["SERINUS_HTTP_PORT"] for each in TABLE}
+    assert len(set(ports.values())) == len(TABLE)
+    assert f"http://127.0.0.1:{ports[row.name]}{row.ready}" in services[row.name]["healthcheck"]["test"][-1]
 
 
 def test_compose_has_nothing_but_the_table_and_the_world_around_it() -> None:
