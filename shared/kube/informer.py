@@ -46,8 +46,8 @@ class Pace:
 
     first: float = 0.2
     """Before the second attempt; doubled each time and jittered, until something was heard."""
-    most: float = 30.0
-    """The longest wait between attempts."""
+    most: float = 10.0
+    """The longest wait between attempts: everybody waits for us, so an API server that is back is to be seen soon."""
     missing: float = 5.0
     """The longest wait for a kind that isn't served (yet): somebody is probably installing it."""
     watch: tuple[int, int] = (60, 120)
@@ -107,6 +107,7 @@ class Informer:
         self._waiting: set[asyncio.Future[None]] = set()
         self._resume = ""
         self._attempt = 0
+        self._expired = False
         self._complaint = ""
         self._failing_since: float | None = 0.0
         self._heard = 0.0
@@ -198,8 +199,8 @@ class Informer:
             except Expired:
                 self._observe(self.kind.kind, "expired")
                 self._resume = ""
-                wait = self._back_off() if self._attempt else 0.0
-                self._attempt += 1
+                wait = self._back_off() if self._expired else 0.0  # once at once, also after an outage
+                self._expired = True
             except (RetryLater, Never) as error:
                 wait = self._failed(error)
             await asyncio.sleep(wait)
@@ -240,9 +241,9 @@ class Informer:
                 self._contact()
                 if event:
                     self._take(event)
-                    self._attempt = 0
+                    self._progress()
         if asyncio.get_running_loop().time() - begin > self._pace.steady:
-            self._attempt = 0
+            self._progress()
 
     def _take(self, event: Json) -> None:
         kind, obj = json.text(event, "type"), json.mapping(event, "object")
@@ -289,6 +290,9 @@ class Informer:
         if isinstance(error, RetryLater) and error.delay > 1:  # the server named it
             wait = max(wait, error.delay)
         return min(wait, self._pace.missing) if isinstance(error, Gone) else wait
+
+    def _progress(self) -> None:
+        self._attempt, self._expired = 0, False
 
     def _back_off(self) -> float:
         wait = min(self._pace.most, self._pace.first * 2.0 ** min(self._attempt, 16))

@@ -330,4 +330,4 @@ def test_back_off_is_jittered_and_bounded() -> None:
     waits = [(low._back_off(), high._back_off()) for _ in range(30)]
     assert waits[0] == (0.1, 0.2)
     assert waits[1] == (0.2, 0.4)
-    assert waits[-1] == (15.0, 30.0)
+    assert waits[-1] == (5.0, 10.0)
