@@ -214,3 +214,25 @@ async def test_a_connection_that_is_cut_is_unsure(messengers: Messengers) -> Non
     async with await asyncio.start_server(cut, "127.0.0.1", 0) as server:
         attempt = await post(messengers, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
     assert attempt == Attempt(cause="EOF", unsure=True)
+
+
+async def test_a_webhook_that_was_cut_once_may_have_heard_it_whatever_it_says_later(
+    session: aiohttp.ClientSession,
+) -> None:
+    asked: list[web.BaseRequest] = []
+
+    async def cut_then_busy(request: web.BaseRequest) -> web.Response:
+        asked.append(request)
+        if len(asked) == 1 and request.transport:
+            request.transport.close()
+        return web.Response(status=503)
+
+    async def at_once(_: float) -> None:
+        await asyncio.sleep(0)
+
+    calls = Webhooks(session, sleep=at_once, now=lambda: AT)
+    async with serving(cut_then_busy) as url:
+        told, payload = policy.told(hook(url=url, retries=1), notice(), repeated=False)
+        called = await calls.call(told, payload, event_id="u-1:7", repeated=False)
+    assert (len(asked), called.attempts, called.last.status) == (2, 2, 503)
+    assert policy.judge_call(told, called, NOW).ending is Ending.UNSURE
