@@ -22,11 +22,22 @@ def merged(resource: Resource, old: Json, applied: Json, *, manager: str, subres
         else:
             others = managed.with_more(others, entry["fieldsV1"])
     # What is only ours is taken out and put in anew: so lists that we alone own are replaced, others are merged.
-    base = _taken_out(old, managed.without(own, others))
+    base = _taken_out(old, _alone(own, others))
     new: Json = patches.merge(base, applied) if resource.custom else strategic.merge(base, applied)
     if not force:
         _check(entries, managed.changed(old, new), manager, subresource)
     return new
+
+
+def _alone(own: Json, others: Json) -> Json:
+    """The fields that nobody else has anything in."""
+    found: Json = {}
+    for name, below in own.items():
+        if name not in others:
+            found[name] = below
+        elif below and others[name] and (rest := _alone(below, others[name])):
+            found[name] = rest
+    return found
 
 
 def _taken_out(target: Any, fields: Json) -> Any:

@@ -62,11 +62,14 @@ def changed(old: Json, new: Json) -> Json:
 
 
 def common(fields: Json, others: Json, path: str = "") -> list[str]:
-    """Where two trees meet, as paths."""
+    """The values that both trees own, as paths. To own that an object is there is to own none of its fields."""
     met: list[str] = []
     for name in fields.keys() & others.keys():
         here = f"{path}.{name.removeprefix('f:')}"
-        met += common(fields[name], others[name], here) if fields[name] and others[name] else [here]
+        if fields[name] and others[name]:
+            met += common(fields[name], others[name], here)
+        elif not fields[name] and not others[name]:
+            met.append(here)
     return sorted(met)
 
 
@@ -88,6 +91,8 @@ def _changes(old: Any, new: Any) -> tuple[Json, Json]:
             continue
         if isinstance(value, dict) and value:
             below, gone = _changes(known if isinstance(known, dict) else {}, value)
+            if not isinstance(known, dict) and name != "metadata":
+                below["."] = {}  # who made an object owns that it's there
             if below:
                 claimed[f"f:{name}"] = below
             if gone:
@@ -101,22 +106,23 @@ def with_more(fields: Json, more: Json) -> Json:
     """Both trees in one."""
     merged = dict(fields)
     for name, below in more.items():
-        merged[name] = with_more(merged.get(name, {}), below) if below else {}
+        known = merged.get(name)
+        merged[name] = with_more(known or ({} if known is None else {".": {}}), below) if below else known or {}
     return merged
 
 
 def without(fields: Json, less: Json) -> Json:
-    """The same object if nothing is taken away."""
+    """What is left of a tree. The same object if nothing is taken away."""
     left: Json | None = None
     for name, below in less.items():
-        if name not in fields:
+        if name not in fields or (below and not fields[name]):
             continue
-        rest = without(fields[name], below) if below and fields[name] else {}
+        rest = without(fields[name], below) if below else {}
         if rest is fields[name] and rest:
             continue
         left = dict(fields) if left is None else left
         if rest:
-            left[name] = rest
+            left[name] = {} if rest.keys() == {"."} else rest  # as Kubernetes writes that only the object is owned
         else:
             del left[name]
     return fields if left is None else left

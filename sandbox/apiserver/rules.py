@@ -3,12 +3,16 @@
 from typing import Any
 
 from sandbox.apiserver import errors, kinds
+from sandbox.apiserver.errors import invalid_value
 from sandbox.apiserver.kinds import Json, Resource
 from sandbox.apiserver.store import Stored
 
 
 def typed(resource: Resource, body: Json) -> Json:
-    """A new top level with the kind in it. Raises BadRequest for an object of another kind."""
+    """A new top level with the kind in it. Raises BadRequest or Invalid for an object of another kind."""
+    kind, name = body.get("kind"), (body.get("metadata") or {}).get("name", "")
+    if resource.custom and kind and kind != resource.kind:
+        raise errors.invalid(resource, name, [invalid_value("kind", kind, f"must be {resource.kind}")])
     for name, wanted in (("apiVersion", resource.api_version), ("kind", resource.kind)):
         given = body.get(name)
         if resource.custom and not given:
