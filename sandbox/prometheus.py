@@ -50,7 +50,7 @@ class Prometheus:
         self, directory: Path, targets: Iterable[Target] = (), *, scrape_interval: float = 1.0, port: int = 0
     ) -> None:
         self.port = port or free_port()
-        self._directory = directory
+        self._directory = directory.resolve()  # a path in the configuration is relative to the configuration
         self._interval = scrape_interval
         self._targets = list(targets)
         self._process = Process("prometheus", [], log=directory / "prometheus.log")
