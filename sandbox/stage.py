@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+import yaml
+
 from sandbox.application import ApplicationRunner, Behaviour
 from sandbox.controlplane.api import Api
 from sandbox.controlplane.kubelet import FakeKubelet, PodRunner
@@ -27,6 +29,8 @@ from sandbox.receiver import Receiver
 
 PROMETHEUS = "flagger-prometheus.apisix"
 SLACK = "slack.example"
+_CHECKOUT = Path(__file__).resolve().parents[1]
+_CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
 class Cluster(Protocol):
@@ -119,6 +123,22 @@ class Stage:
         }
         data = {**users, "NATS_PASSWORD_ROUTES": secrets.token_hex(16)}
         return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "serinus-nats"}, "stringData": data}
+
+
+async def definitions(api: Api) -> None:
+    """Create the CRDs of Serinus and of the gateway's routes; each is established when this returns."""
+    files = [*sorted((_CHECKOUT / "k8s/crds").glob("*.yaml")), _CHECKOUT / "sandbox/crds/apisix.yaml"]
+    documents = [document for file in files for document in yaml.safe_load_all(file.read_text())]
+    found = [document for document in documents if document["kind"] == "CustomResourceDefinition"]
+    for crd in found:
+        await api.create(_CRDS, crd)
+    for crd in found:
+        await api.until(f"{_CRDS}/{crd['metadata']['name']}", _established)
+
+
+def _established(crd: dict[str, Any]) -> bool:
+    conditions = crd.get("status", {}).get("conditions", [])
+    return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
 
 
 async def _cancelled(task: "asyncio.Task[None]") -> None:
