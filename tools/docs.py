@@ -15,7 +15,7 @@ from services.router.rollout.state import Phase
 from shared.bus import accounts
 from shared.runtime import metrics, settings
 from shared.wire import messages
-from tools import crds
+from tools import asyncapi, crds
 
 ROOT: Final = Path(__file__).parent.parent
 _NOTE: Final = "<!-- Made by `make docs` from the code; don't edit. -->\n\n"
@@ -91,6 +91,7 @@ FILES: Final[Mapping[str, Callable[[], str]]] = {
     "docs/configuration.md": _page(configuration),
     "docs/metrics.md": _page(metrics.document),
     "docs/messages.md": _page(wire),
+    "docs/asyncapi.yaml": asyncapi.render,
     "k8s/nats/accounts.conf": nats_accounts,
     **{f"k8s/crds/{plural}.yaml": partial(crds.render, plural) for plural in crds.NAMES},
 }

@@ -85,10 +85,11 @@ def consume(
     workers: int = 1,
     max_deliver: int,
     longest_delay: float = 30.0,
+    ack_wait: float = 30.0,
 ) -> None:
     """Registers a consumer; it starts with `broker.connect`.
 
-    `max_deliver` is the durable's. `longest_delay` bounds how long a message goes back for; where others wait behind it
+    `max_deliver` is the durable's, and so is `ack_wait` where it isn't one of ours. `longest_delay` bounds how long a message goes back for; where others wait behind it
     (the inbox), a short one is right.
     """
     known = streams.durable(stream, durable)
@@ -101,7 +102,7 @@ def consume(
         decode=decode,
         handler=handler,
         max_deliver=max_deliver,
-        ack_wait=known.ack_wait if known else 30.0,
+        ack_wait=known.ack_wait if known else ack_wait,
         longest_delay=longest_delay,
     )
     for number in range(workers):

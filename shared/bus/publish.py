@@ -20,7 +20,7 @@ from shared.errors import Never, RetryLater
 from shared.runtime import telemetry
 from shared.runtime.serve import Runtime
 from shared.wire import subjects
-from shared.wire.messages import Tick
+from shared.wire.messages import CloudEvent, Tick
 
 TIMEOUT: Final = 5.0
 """Seconds for the server's acknowledgement; usually it takes less than one millisecond."""
@@ -54,6 +54,8 @@ class Publisher:
     ) -> None:
         """Stores a message. A repeat of the same id within the stream's window is dropped by the server: success."""
         extra = {"Nats-Msg-Id": message_id} if message_id else {}
+        if isinstance(message, CloudEvent):
+            extra["content-type"] = "application/cloudevents+json"
         body = message.model_dump_json(exclude_none=True).encode()
         await store(self._broker, subject, body, stream=stream, headers={**extra, **(headers or {})})
 

@@ -343,3 +343,36 @@ async def test_workers_handle_side_by_side(server: NatsServer, admin: Plain) -> 
         for number in range(4):
             await put(admin, tick(1, name=f"app-{number}"), subjects.tick("shop", f"app-{number}"))
         await settled(admin, "TICK")
+
+
+async def test_a_handler_that_takes_longer_than_the_server_waits_is_alone_with_its_message(
+    server: NatsServer, admin: Plain
+) -> None:
+    attempts = []
+    config = {"durable_name": "slow", "name": "slow", "ack_policy": "explicit", "ack_wait": 300_000_000}
+    made = await admin.api("CONSUMER.CREATE.NOTICE.slow", {"stream_name": "NOTICE", "config": config})
+    assert "error" not in made
+
+    async def handle(_: Handled, delivery: Delivery) -> None:
+        attempts.append(delivery.attempts)
+        await asyncio.sleep(1.0)
+
+    def register(broker: Broker, runtime: Runtime) -> None:
+        consume(
+            broker,
+            stream=subjects.NOTICE_STREAM,
+            durable="slow",
+            filter_subject=subjects.NOTICES,
+            decode=INBOUND,
+            handler=handle,
+            runtime=runtime,
+            service="admin",
+            workers=2,
+            max_deliver=20,
+            ack_wait=0.3,
+        )
+
+    async with joined(server, "admin", register) as place:
+        await put(admin, fact(), subjects.notice("shop", "web"))
+        await until(lambda: outcomes(place.runtime)["done"])
+        assert attempts == [1]

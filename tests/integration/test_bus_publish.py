@@ -156,7 +156,7 @@ async def test_the_newest_message_of_a_subject(router: Publisher) -> None:
     found = await router.last("ROLLOUT", every)
     assert found is not None
     assert type(event(2)).model_validate_json(found[1]) == event(2)
-    assert found[0]["Nats-Msg-Id"] == "l/2"
+    assert (found[0]["Nats-Msg-Id"], found[0]["content-type"]) == ("l/2", "application/cloudevents+json")
 
 
 async def test_markers_tell_new_from_unsure_from_done(server: NatsServer, router: Publisher) -> None:
