@@ -30,13 +30,16 @@ check: $(READY) ## lint, format, types, import contracts, duplicates, generated 
 	$(BIN)/python -m tools.docs --check
 
 test: $(READY) ## unit, story, contract and integration tests, with a real nats-server and a real Prometheus
+	$(BIN)/python -m sandbox.prometheus
 	$(BIN)/pytest -n 2 --dist loadfile -m "not cluster"
 
 test-cluster: $(READY) ## the cluster suite, against a real kube-apiserver, etcd and controller-manager
 	$(BIN)/python -m sandbox.controlplane.binaries
+	$(BIN)/python -m sandbox.prometheus
 	$(BIN)/pytest -m cluster --timeout 600
 
 demo: $(READY) ## the guide in about two minutes: a promotion and a rollback
+	$(BIN)/python -m sandbox.prometheus
 	$(BIN)/python -m sandbox.demo $(if $(filter real,$(CLUSTER)),--cluster real)
 
 up: $(READY) ## the four services against KUBECONFIG=… NATS_URL=… METRICS_SERVER=…

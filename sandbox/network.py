@@ -57,7 +57,7 @@ class ServiceTable:
             for found in self._slices.get((namespace, name), [])
             for target in _targets(found, port.get("name") or "")
             for endpoint in found.get("endpoints") or []
-            if (endpoint.get("conditions") or {}).get("ready", True)
+            if (endpoint.get("conditions") or {}).get("ready") is not False  # unknown counts as ready
             for address in endpoint["addresses"]
         }
         return tuple(sorted(nodes, key=lambda node: (node.host, node.port)))

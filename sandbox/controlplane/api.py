@@ -145,8 +145,8 @@ class Api:
     async def until(self, path: str, done: Callable[[Json], bool], *, timeout: float = 30.0, **query: str) -> Json:
         """Ask for an object (or a list) until `done` says yes of it; TimeoutError carries the last answer.
 
-        An object that doesn't exist yet isn't done, nor is one whose server is away. A poll, since what is awaited is
-        another process's doing.
+        An object that doesn't exist yet isn't done, nor is one whose server is away or, as for a moment after a new
+        CRD, still initializing its storage (429). A poll, since what is awaited is another process's doing.
         """
         last: Json | str = "nothing"
         try:
@@ -158,7 +158,7 @@ class Api:
                             return found
                     except ApiError as error:
                         last = str(error)
-                        if error.status != 404:
+                        if error.status not in (404, 429):
                             raise
                     except aiohttp.ClientConnectionError as error:
                         last = str(error)

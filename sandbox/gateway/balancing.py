@@ -41,9 +41,7 @@ class Worker:
         self._nodes: dict[tuple[str, str], tuple[tuple[Node, ...], WeightedTurns]] = {}
 
     def backend(self, rule: Rule) -> Backend:
-        """The backend whose turn it is. A single one is alone whatever its weight; there must be one."""
-        if len(rule.backends) == 1:
-            return rule.backends[0]
+        """The backend whose turn it is; there must be one. A single one gets everything, whatever its weight."""
         known, turns = self._backends.get(rule.name, (None, None))
         if known is None or turns is None or _rewritten(known, rule):
             turns = WeightedTurns([backend.weight for backend in rule.backends])

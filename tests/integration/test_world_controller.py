@@ -10,8 +10,10 @@ import yaml
 
 from sandbox.apiserver.server import ApiServer
 from sandbox.application import ApplicationRunner, Behaviour
+from sandbox.controlplane import binaries
 from sandbox.controlplane.api import Api, Json
 from sandbox.controlplane.kubelet import FakeKubelet
+from sandbox.controlplane.server import ControlPlane
 from sandbox.gateway import controller
 from sandbox.gateway.server import Gateway
 from sandbox.network import Network
@@ -54,11 +56,27 @@ def apisix_route(granularity: str = "endpoint") -> Json:
 class Scene:
     """The cluster with its node and its gateway, as one user sees it."""
 
-    def __init__(self, server: ApiServer, admin: Api, gateway: Gateway, user: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, server: ApiServer | ControlPlane, admin: Api, gateway: Gateway, user: aiohttp.ClientSession
+    ) -> None:
         self.server = server
         self.admin = admin
         self.gateway = gateway
         self.user = user
+
+    async def away(self) -> None:
+        """The API server ends; what it knew stays."""
+        if isinstance(self.server, ControlPlane):
+            self.server.kill_apiserver()
+        else:
+            await self.server.stop()
+
+    async def back(self) -> None:
+        if isinstance(self.server, ControlPlane):
+            await self.server.start_apiserver()
+        else:
+            await self.server.start()
+            self.server.forget()  # where the watches were is gone, so they have to list again
 
     async def ask(self) -> int:
         url = f"http://127.0.0.1:{self.gateway.http_port}/api/info"
@@ -79,21 +97,29 @@ async def eventually(look: Callable[[], Awaitable[int]], wanted: int, timeout: f
         raise AssertionError(f"still {last}, not {wanted}") from None
 
 
+REAL = pytest.param("real", marks=[pytest.mark.cluster, pytest.mark.timeout(180)])
+
+
+@pytest.fixture(params=["emulator", REAL])
+async def server(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ApiServer | ControlPlane]:
+    running = ControlPlane(tmp_path, binaries=binaries.locate()) if request.param == "real" else ApiServer()
+    async with running:
+        yield running
+
+
 @pytest.fixture
-async def scene() -> AsyncIterator[Scene]:
+async def scene(server: ApiServer | ControlPlane) -> AsyncIterator[Scene]:
     network = Network()
     runner = ApplicationRunner(network, {BROKEN: Behaviour(fail_ratio=1.0)})
-    async with (
-        ApiServer() as server,
-        server.api() as admin,
-        Gateway(network) as gateway,
-        aiohttp.ClientSession() as user,
-    ):
+    async with server.api() as admin, Gateway(network) as gateway, aiohttp.ClientSession() as user:
+        # The controller is there before its kind is.
+        following = asyncio.create_task(controller.follow(admin, gateway))
         for crd in yaml.safe_load_all(CRDS.read_text()):
             await admin.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
+        await admin.until("/apis/apisix.apache.org/v2/apisixroutes", lambda _: True)
         await admin.create("/api/v1/namespaces", {"metadata": {"name": "test"}})
-        following = asyncio.create_task(controller.follow(admin, gateway))
-        async with FakeKubelet(server.url, server.admin_token, runners=[runner]):
+        await admin.until("/api/v1/namespaces/test/serviceaccounts/default", lambda _: True)
+        async with FakeKubelet(server.url, server.admin_token, server.ca_file, runners=[runner]):
             yield Scene(server, admin, gateway, user)
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
@@ -119,9 +145,8 @@ async def test_the_gateway_serves_on_while_the_api_server_is_away_and_catches_up
     await scene.admin.create(ROUTES, apisix_route())
     await scene.becomes(200)
 
-    await scene.server.stop()
+    await scene.away()
     assert await scene.ask() == 200
-    await scene.server.start()
-    scene.server.forget()  # where the watches were is gone, so they have to list again
+    await scene.back()
     await scene.admin.delete(f"{ROUTES}/podinfo")
     await scene.becomes(404)

@@ -68,12 +68,17 @@ async def test_the_rate_is_per_worker(scene: Scene) -> None:
 
 
 async def test_the_same_task_runs_once(scene: Scene) -> None:
-    command = hey("-z 1s", "-q 5", "-c 1")
+    command = hey("-n 4", "-q 4", "-c 1")
     for _ in range(3):
         assert (await scene.post(f"{TESTER}/", payload(command)))[0] == 202
     await scene.post(f"{TESTER}/", payload(command, name="other"))
-
     assert scene.tester.running == [("podinfo.test", command), ("other.test", command)]
+    await scene.idle()
+    assert scene.tester.answers == {200: 8}
+
+    await scene.post(f"{TESTER}/", payload(command))  # it ended, so it may run again
+    await scene.idle()
+    assert scene.tester.answers == {200: 12}
 
 
 async def test_failures_are_answers_too(scene: Scene) -> None:

@@ -47,6 +47,14 @@ def test_the_path_beats_priority(version: str, path: str, paths: list[str], wins
     assert winner(version, path, rule("wide", priority=10000), specific) == ("specific" if wins else "wide")
 
 
+@BOTH
+def test_an_exact_path_beats_the_prefix_of_the_same_length_and_longer(version: str) -> None:
+    prefix = rule("prefix", match={"paths": ["/hello*"]}, priority=10000)
+
+    assert winner(version, "/hello", prefix, rule("exact", match={"paths": ["/hello"]})) == "exact"
+    assert winner(version, "/hello2", prefix, rule("exact", match={"paths": ["/hello"]})) == "prefix"
+
+
 @pytest.mark.parametrize(("version", "wins"), [("3.18.0", "hosted"), ("3.2.0", "hostless"), ("2.15.3", "hostless")])
 def test_a_host_beats_priority_in_newer_versions_only(version: str, wins: str) -> None:
     assert winner(version, "/", rule("hosted"), rule("hostless", match=ANY_HOST, priority=10000)) == wins
