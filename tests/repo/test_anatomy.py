@@ -12,6 +12,8 @@ import pytest
 import services
 import shared
 from sandbox.table import SERVICES
+from services.router.rollout import texts
+from shared.wire.messages import EventType
 from tests.repo.manifests import ROOT
 
 _SAME = {"__init__", "__main__", "app", "handlers", "policy", "ports", "settings"}
@@ -101,6 +103,10 @@ def test_the_machine_imports_nothing_but_itself_and_plain_standard_library() -> 
     }
     # `from services.router import rollout` would be itself again; nothing of the kind is needed.
     assert found <= _ROLLOUT_MAY
+
+
+def test_the_machine_and_the_wire_have_the_same_words_for_events() -> None:
+    assert {each.name: each.value for each in texts.Event} == {each.name: each.value for each in EventType}
 
 
 def test_tracing_is_set_up_in_one_place() -> None:
