@@ -35,7 +35,6 @@ _STORY: Final[tuple[tuple[EventType, str], ...]] = (
     (EventType.HOOK, ""),
     (EventType.WARNING, ""),
     (EventType.PENDING, ""),
-    (EventType.INITIALIZING, ""),
     (EventType.INITIALIZED, ""),
     (EventType.GATE, ""),
     (EventType.REVISION, ""),
