@@ -1,6 +1,7 @@
 """Builds the analyzer's real parts and starts them."""
 
 import asyncio
+import os
 import socket
 from typing import Final
 
@@ -26,6 +27,10 @@ SERVICE: Final = "analyzer"
 
 MAX_DELIVER: Final = 5
 """Deliveries of a tick before it becomes a dead letter; its canary is then found by the router's sweep."""
+
+
+QUERIES: Final = 4
+"""Queries of a tick that are asked at the same time, in general: two builtin checks and the evidence."""
 
 
 async def app(settings: AnalyzerSettings, runtime: Runtime) -> None:
@@ -62,7 +67,7 @@ async def _analyzer(settings: AnalyzerSettings, runtime: Runtime, markers: Marke
     stack.push_async_callback(secrets.close)
     prometheus = Prometheus(
         secrets,
-        threads=2 * settings.analyzer_concurrency,
+        threads=QUERIES * settings.analyzer_concurrency,
         monotonic=clock.monotonic,
         observe=_queries(metrics),
     )
@@ -74,7 +79,7 @@ async def _analyzer(settings: AnalyzerSettings, runtime: Runtime, markers: Marke
         outbox=outbox,
         clock=clock,
         meter=metrics,
-        judged_by=socket.gethostname(),
+        judged_by=f"{socket.gethostname()}/{os.getpid()}",
     )
 
 

@@ -12,6 +12,7 @@ class AnalyzerSettings(ServiceSettings, BusSettings, KubeSettings):
         default=8,
         ge=1,
         le=256,
-        description="Ticks that a replica judges at the same time. Most of that time is waiting for Prometheus and webhooks; "
-        "each Prometheus gets twice as many threads.",
+        description="Ticks that a replica judges at the same time, nearly all of it waiting for Prometheus and webhooks: with "
+        "answers after 1 s a replica judges about as many ticks a second. More replicas are more at once; each Prometheus "
+        "gets at most four times as many queries at once from each.",
     )

@@ -59,12 +59,13 @@ DURABLES: Final[tuple[Durable, ...]] = (
         )
         for number in range(subjects.PARTITIONS)
     ),
-    # Long, because a tick's webhooks may take long; few deliveries, because the sweep arms a lost tick again.
+    # Short, because a dead replica's tick waits so long, and who lives extends it while webhooks take their time; few
+    # deliveries, because the sweep arms a lost tick again.
     Durable(
         stream=subjects.TICK_STREAM,
         name=subjects.ANALYZER_DURABLE,
         filter_subject="serinus.tick.>",
-        ack_wait=60.0,
+        ack_wait=15.0,
         max_deliver=5,
         max_ack_pending=4096,
     ),

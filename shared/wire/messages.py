@@ -231,7 +231,7 @@ class Verdict(Message):
     purpose: Purpose
     outcome: Outcome
     checks: tuple[Check, ...] = ()
-    judged_by: str = Field(default="", description="Analyzer replica (host name), for people.")
+    judged_by: str = Field(default="", description="Analyzer replica (host name and process id), for people.")
 
 
 class Nudge(Message):
@@ -249,7 +249,6 @@ Inbound = Annotated[Fact | Verdict | Nudge, Field(discriminator="kind")]
 class EventType(StrEnum):
     """Types of public rollout events: the last token of their subject, documented in docs/events.md."""
 
-    INITIALIZING = "initializing"
     INITIALIZED = "initialized"
     REVISION = "revision-detected"
     RESTARTED = "restarted"
