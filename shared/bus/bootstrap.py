@@ -71,14 +71,18 @@ class Bootstrap:
             await asyncio.sleep(_SOON)
 
     async def keep(self, again: asyncio.Event, interval: float) -> None:
-        """Looks every `interval`, and at once after `again`, the connection lost or back: so shows a lost disk."""
+        """Looks every `interval`, and anew whenever `again` is set: a connection is lost, whose answer never comes, or
+        is back, perhaps to a server with an empty disk."""
         while not self._runtime.stop.is_set():
             again.clear()
             try:
-                problems = [each for some in await self._look() for each in some]
+                look = await link.unless(again, self._look())
             except TooOld as error:
                 self._runtime.fail(str(error))
                 return
+            if look is None:
+                continue
+            problems = [each for some in look for each in some]
             self._runtime.health.set(COMPONENT, not problems, "; ".join(problems))
             with suppress(TimeoutError):
                 await asyncio.wait_for(again.wait(), min(interval, _SOON) if problems else interval)

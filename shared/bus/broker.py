@@ -29,7 +29,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import APIError, NotFoundError
 
 from shared.bus import accounts
-from shared.bus.link import Link, tls
+from shared.bus.link import Link, tls, unless
 from shared.runtime.serve import Runtime
 from shared.runtime.settings import BusSettings
 
@@ -196,18 +196,9 @@ class _Patient:
 
     async def _pull(self, batch: int, timeout: float) -> list[Msg]:
         """Gives up at once when the connection is lost: the server has forgotten this pull then."""
-        pull = asyncio.ensure_future(self._inner.fetch(batch=batch, timeout=timeout))
-        down = asyncio.ensure_future(self._link.down.wait())
-        try:
-            await asyncio.wait({pull, down}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            pull.cancel()  # changes nothing about one that is done
-            down.cancel()
-            found, _ = await asyncio.gather(pull, down, return_exceptions=True)
-        if isinstance(found, asyncio.CancelledError):
+        found = await unless(self._link.down, self._inner.fetch(batch=batch, timeout=timeout))
+        if found is None:
             raise NatsTimeout
-        if isinstance(found, BaseException):
-            raise found
         return found
 
     def _stumbled(self, error: Exception) -> None:

@@ -3,12 +3,14 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable, Collection
-from typing import Final
+from collections.abc import Callable, Collection, Coroutine
+from typing import Any, Final, TypeVar
 
 from nats.errors import Error
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 HOPELESS: Final = frozenset(
     {
@@ -71,3 +73,15 @@ class Link:
 def tls(ca_file: str) -> ssl.SSLContext | None:
     """Trust in this CA alone; None leaves the choice to the URL and the system's CAs."""
     return ssl.create_default_context(cafile=ca_file) if ca_file else None
+
+
+async def unless(event: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """The work's answer, or None when the event was set first; the work is cancelled then."""
+    working, waiting = asyncio.ensure_future(work), asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        working.cancel()  # changes nothing about one that is done
+        waiting.cancel()
+        await asyncio.gather(working, waiting, return_exceptions=True)
+    return None if working.cancelled() else working.result()

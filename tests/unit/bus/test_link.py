@@ -1,11 +1,12 @@
 """The voice of a connection: each change once, and when it's over."""
 
+import asyncio
 import logging
 
 import pytest
 from nats.errors import Error
 
-from shared.bus.link import Link
+from shared.bus.link import Link, unless
 
 
 class Owner:
@@ -68,3 +69,26 @@ async def test_losing_a_connection_is_news_unless_it_is_what_we_want(
     await link.lost()
     await link.closed()
     assert (owner.closed, owner.changes, caplog.messages) == (0, 2, [])
+
+
+async def test_work_is_given_up_when_the_event_comes_first_and_answers_otherwise() -> None:
+    event, given_up = asyncio.Event(), asyncio.Event()
+
+    async def quick() -> str:
+        return "done"
+
+    async def broken() -> str:
+        raise OSError("broken")
+
+    async def endless() -> str:
+        try:
+            return await asyncio.Future[str]()
+        finally:
+            given_up.set()
+
+    assert await unless(event, quick()) == "done"
+    with pytest.raises(OSError, match="broken"):
+        await unless(event, broken())
+    asyncio.get_running_loop().call_soon(event.set)
+    assert await unless(event, endless()) is None
+    assert given_up.is_set()
