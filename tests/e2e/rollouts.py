@@ -1,0 +1,114 @@
+"""One canary of the guide in a namespace of its own: applied, released, and waited for."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from sandbox.controlplane.api import Json
+from tests.e2e.scene import Scene
+
+GUIDE = Path(__file__).parents[1] / "guide"
+OVER = frozenset({"Succeeded", "Failed"})
+Edit = Callable[[Json], None]
+
+
+def manifest(name: str) -> Json:
+    """A manifest of the guide by file name, as it is written there."""
+    found: Json = yaml.safe_load((GUIDE / f"{name}.yaml").read_text())
+    return found
+
+
+def moved(document: Json, namespace: str) -> Json:
+    """The same in another namespace, under another host: routes of one host would compete for its requests."""
+    text = json.dumps(document).replace("app.example.com", f"{namespace}.example.com")
+    found: Json = json.loads(text)
+    found["metadata"]["namespace"] = namespace
+    return found
+
+
+def renamed(document: Json, name: str) -> Json:
+    """The same for a second application of the namespace."""
+    text = json.dumps(document).replace("app.example.com", f"{name}.example.com")
+    found: Json = json.loads(text.replace('"podinfo"', f'"{name}"'))
+    return found
+
+
+def analysis(canary: Json, **fields: object) -> None:
+    """Change fields of `spec.analysis`."""
+    canary["spec"]["analysis"].update(fields)
+
+
+@dataclass(slots=True)
+class Rollout:
+    """`name` is the Canary's, its target's and its route's, as in the guide."""
+
+    scene: Scene
+    namespace: str
+    name: str = "podinfo"
+
+    @property
+    def canary(self) -> str:
+        return f"/apis/flagger.app/v1beta1/namespaces/{self.namespace}/canaries/{self.name}"
+
+    @property
+    def target(self) -> str:
+        return f"/apis/apps/v1/namespaces/{self.namespace}/deployments/{self.name}"
+
+    @property
+    def route(self) -> str:
+        return f"/apis/apisix.apache.org/v2/namespaces/{self.namespace}/apisixroutes/{self.name}-{self.name}-canary"
+
+    async def apply(self, *names: str, edit: Edit | None = None, documents: tuple[Json, ...] = ()) -> None:
+        """`kubectl apply` the guide's manifests by file name; `edit` changes each before."""
+        found = [*(manifest(name) for name in names), *documents]
+        if self.namespace != "test":
+            found = [moved(document, self.namespace) for document in found]
+        for document in found:
+            if edit and document["kind"] == "Canary":
+                edit(document)
+        await self.kubectl("apply", "-f", "-", documents=found)
+
+    async def initialized(self, timeout: float = 60.0) -> Json:
+        """Wait for the end of the initialization, drain included."""
+        return await self._until(lambda status: status["phase"] == "Initialized", timeout)
+
+    async def release(self, image: str) -> None:
+        """What the guide does to release: `kubectl set image`."""
+        await self.kubectl("set", "image", f"deployment/{self.name}", f"podinfod={image}")
+        await self.scene.stage.api.until(
+            self.canary, lambda found: found["status"]["phase"] not in {"Initialized", *OVER}, timeout=30
+        )
+
+    async def over(self, timeout: float = 240.0) -> Json:
+        """Wait for the end of a rollout, drain included; answers the Canary."""
+        return await self._until(lambda status: status["phase"] in OVER, timeout)
+
+    async def weights(self) -> list[int]:
+        """The generated route's: primary, canary."""
+        rule = (await self.scene.stage.api.get(self.route))["spec"]["http"][0]
+        return [backend["weight"] for backend in rule["backends"]]
+
+    async def image(self, suffix: str = "-primary") -> str:
+        """What the primary runs (or the target, without suffix)."""
+        found = await self.scene.stage.api.get(self.target + suffix)
+        return str(found["spec"]["template"]["spec"]["containers"][0]["image"])
+
+    def texts(self) -> list[str]:
+        """What was said of this canary."""
+        return self.scene.listener.texts(self.namespace, self.name)
+
+    async def kubectl(self, *args: str, documents: list[Json] | None = None) -> str:
+        """kubectl in this namespace; the documents come in by standard input."""
+        stdin = None if documents is None else "\n---\n".join(json.dumps(each) for each in documents)
+        return await self.scene.plane.kubectl("-n", self.namespace, *args, stdin=stdin)
+
+    async def _until(self, done: Callable[[Json], bool], timeout: float) -> Json:
+        def settled(found: Json) -> bool:
+            status = found.get("status", {})
+            return bool(status) and done(status) and not status["serinus"].get("tick")
+
+        return await self.scene.stage.api.until(self.canary, settled, timeout=timeout)
+

@@ -1,0 +1,101 @@
+"""Serinus installed from `k8s/` into the real control plane, with the sandbox's world around it and somebody listening."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nats
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from sandbox import installed
+from sandbox.controlplane import binaries
+from sandbox.controlplane.kubelet import FakeKubelet
+from sandbox.controlplane.processes import ProcessRunner
+from sandbox.controlplane.server import ControlPlane
+from sandbox.stage import Options, Stage
+
+Json = dict[str, Any]
+SERVICES = ("bootstrap", "watcher", "analyzer", "router", "notifier")
+
+
+@dataclass(slots=True)
+class Listener:
+    """Every public rollout event, heard as anybody may hear it: with the read-only user, from the first event on."""
+
+    heard: list[Json] = field(default_factory=list)
+    came: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def hear(self, message: Msg) -> None:
+        """Take in one message."""
+        async with self.came:
+            self.heard.append(json.loads(message.data))
+            self.came.notify_all()
+
+    def of(self, namespace: str, name: str = "podinfo") -> list[Json]:
+        """The events of one canary, in the order of the stream."""
+        wanted = (namespace, name)
+        data = (event["data"] for event in self.heard)
+        return [each for each in data if (each["canary"]["namespace"], each["canary"]["name"]) == wanted]
+
+    def texts(self, namespace: str, name: str = "podinfo") -> list[str]:
+        """Only what was said."""
+        return [event["message"] for event in self.of(namespace, name)]
+
+    async def until(self, text: str, namespace: str, name: str = "podinfo", *, timeout: float = 30.0) -> None:
+        """Wait until somebody said it; TimeoutError says what was said instead."""
+        try:
+            async with asyncio.timeout(timeout), self.came:
+                await self.came.wait_for(lambda: text in self.texts(namespace, name))
+        except TimeoutError:
+            raise TimeoutError(f"nobody said {text!r}, but: {self.texts(namespace, name)[-8:]}") from None
+
+
+@dataclass(slots=True, kw_only=True)
+class Scene:
+    """The parts that a test reaches for."""
+
+    plane: ControlPlane
+    stage: Stage
+    runner: ProcessRunner
+    kubelet: FakeKubelet
+    listener: Listener
+
+    def log(self, service: str) -> list[Json]:
+        """Every line that the service's pods have written so far, whatever pod, in order of time."""
+        files = (self.stage.directory / "pods" / "logs").glob(f"{installed.NAMESPACE}_serinus-{service}-*.log")
+        lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        return sorted(lines, key=lambda line: line["ts"])
+
+
+@asynccontextmanager
+async def opened(
+    directory: Path, options: Options | None = None, *, audit_users: tuple[str, ...] = (), ready_after: float = 0.0
+) -> AsyncIterator[Scene]:
+    """A scene of the test's own. Takes about twelve seconds."""
+    async with AsyncExitStack() as stack:
+        plane = ControlPlane(directory / "cluster", binaries=binaries.locate(), audit_users=audit_users)
+        await stack.enter_async_context(plane)
+        await installed.crds(plane)
+        stage = await stack.enter_async_context(Stage(directory, plane, options))
+        runner = installed.runner(stage)
+        kubelet = await stack.enter_async_context(stage.kubelet(runner, ready_after=ready_after))
+        await installed.install(plane, stage)
+        client, listener = await _listening(stage)
+        stack.push_async_callback(client.close)
+        yield Scene(plane=plane, stage=stage, runner=runner, kubelet=kubelet, listener=listener)
+
+
+async def _listening(stage: Stage) -> tuple[Client, Listener]:
+    user, listener = "subscriber", Listener()
+    client = await nats.connect(
+        stage.nats.url, user=user, password=stage.nats.credentials[user], max_reconnect_attempts=-1
+    )
+    await client.jetstream().subscribe(
+        "serinus.rollout.v1.>", stream="PUBLIC_ROLLOUTS", ordered_consumer=True, cb=listener.hear
+    )
+    return client, listener
