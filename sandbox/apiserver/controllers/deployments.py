@@ -7,7 +7,7 @@ from typing import Final
 
 from sandbox.apiserver import kinds
 from sandbox.apiserver.controllers import rollout, workloads
-from sandbox.apiserver.kinds import Json
+from sandbox.apiserver.kinds import Json, Resource
 from sandbox.apiserver.objects import Objects, Writer
 from sandbox.apiserver.store import Event, Key, Stored
 
@@ -44,6 +44,7 @@ class Deployments:
             sets = [*sets, new]
         old = sorted((each for each in sets if each is not new), key=lambda each: _revision(each.object))
         if new:
+            self._pass_on(stored.object, new)
             stored = self._mark(stored, new)
         if all(_counted(each) for each in sets):  # otherwise their numbers are from before the last change
             self._resize(rollout.sizes(stored.object, new, old))
@@ -85,6 +86,14 @@ class Deployments:
         }
         return self._objects.create(self._sets, metadata["namespace"], body)
 
+    def _pass_on(self, deployment: Json, new: Stored) -> None:
+        """The one setting beside the template that a ReplicaSet works by."""
+        seconds = deployment["spec"].get("minReadySeconds", 0)
+        if new.object["spec"].get("minReadySeconds", 0) != seconds:
+            self._objects.patch(
+                self._sets, new.key, lambda old: {**old, "spec": {**old["spec"], "minReadySeconds": seconds}}
+            )
+
     def _mark(self, stored: Stored, new: Stored) -> Stored:
         """The new ReplicaSet has the highest revision, even if it's an old one taken up again; the Deployment shows it."""
         sets = workloads.owned(self._objects.store, stored.object, kinds.REPLICA_SETS)
@@ -92,15 +101,14 @@ class Deployments:
         revision = _revision(new.object)
         if revision < highest:
             revision = highest + 1
-            self._annotate(self._sets.key, new.key, str(revision))
-        return self._annotate(self._kind.key, stored.key, str(revision))
+            self._annotate(self._sets, self._objects.get(self._sets, new.key), str(revision))
+        return self._annotate(self._kind, stored, str(revision))
 
-    def _annotate(self, kind: str, key: Key, revision: str) -> Stored:
-        def annotated(old: Json) -> Json:
-            known = old["metadata"].get("annotations") or {}
-            return {**old, "metadata": {**old["metadata"], "annotations": {**known, _REVISION: revision}}}
-
-        return self._objects.patch(self._objects.registry.built_in(kind), key, annotated)
+    def _annotate(self, kind: Resource, stored: Stored, revision: str) -> Stored:
+        """Past the rules for users' writes, for whom a Deployment's annotations count in its generation."""
+        old = stored.object
+        annotations = {**(old["metadata"].get("annotations") or {}), _REVISION: revision}
+        return self._objects.put(kind, stored, {**old, "metadata": {**old["metadata"], "annotations": annotations}})
 
     def _resize(self, wanted: dict[Key, int]) -> None:
         for key, replicas in wanted.items():

@@ -42,8 +42,10 @@ class Loop:
                     await asyncio.sleep(0)  # requests come first
                 self._woken.clear()
         finally:
-            for timer in self._timers.values():
+            for item, timer in self._timers.items():
                 timer.cancel()
+                self._add(item)  # for the next run, if there is one
+            self._timers.clear()
 
     def _hear(self, kind: str, event: Event) -> None:
         for index, controller in enumerate(self._controllers):
