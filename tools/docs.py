@@ -4,17 +4,21 @@
 """
 
 import argparse
+import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
+
+from pydantic import BaseModel
 
 from services.router.rollout.machine import RULES
 from services.router.rollout.state import Phase
 from shared.bus import accounts
 from shared.runtime import metrics, settings
-from shared.wire import messages
+from shared.wire import messages, subjects
 from tools import asyncapi, crds
 
 ROOT: Final = Path(__file__).parent.parent
@@ -61,19 +65,54 @@ def configuration() -> str:
 
 
 def wire() -> str:
-    """The public event and the messages behind it, field by field."""
-    parts = ["# Messages\n"]
-    for model in (messages.CloudEvent, messages.RolloutEvent, messages.Check, messages.Fact, messages.Tick,
-                  messages.Question, messages.Metric, messages.Evidence, messages.Verdict, messages.Notice,
-                  messages.Nudge, messages.DeadLetter):  # fmt: skip
-        text = " ".join((model.__doc__ or "").split())
-        parts.append(f"## {model.__name__}\n\n{text}\n\n| field | type | meaning |\n|---|---|---|")
-        for name, field in model.model_fields.items():
-            kind = str(field.annotation).replace("<class '", "").replace("'>", "").replace("shared.wire.messages.", "")
-            kind = kind.replace("|", "\\|").replace("datetime.datetime", "datetime")
-            parts.append(f"| `{name}` | `{kind}` | {field.description or ''} |")
+    """Who sends what to whom, and each message field by field."""
+    parts = ["# Messages\n", "| message | subject | from | to |\n|---|---|---|---|"]
+    parts += [
+        f"| [{model.__name__}](#{model.__name__.lower()}) | `{subject}` | {sender} | {receiver} |"
+        for model, subject, sender, receiver in _FLOW
+    ]
+    parts.append("")
+    for kind in dict.fromkeys(_named(row[0] for row in _FLOW)):
+        parts.append(f"## {kind.__name__}\n\n{' '.join((kind.__doc__ or '').split())}\n")
+        if issubclass(kind, BaseModel):
+            parts.append("| field | type | meaning |\n|---|---|---|")
+            parts += [
+                f"| `{name}` | `{_kind(field.annotation)}` | {field.description or ''} |"
+                for name, field in kind.model_fields.items()
+            ]
+        else:
+            parts.append(", ".join(f"`{word}`" for word in kind))
         parts.append("")
     return "\n".join(parts)
+
+
+def _kind(annotation: object) -> str:
+    """A type as a reader writes it."""
+    text = annotation.__name__ if isinstance(annotation, type) and not get_args(annotation) else str(annotation)
+    return re.sub(r"\b(?:typing|datetime|collections\.abc|shared\.\w+\.\w+)\.", "", text).replace("|", "\\|")
+
+
+_FLOW: Final = (
+    (messages.Fact, subjects.INBOX_PUBLISHED, "watcher", "router"),
+    (messages.Tick, f"{subjects.SCHEDULES} → {subjects.TICKS}", "router", "analyzer"),
+    (messages.Verdict, subjects.INBOX_PUBLISHED, "analyzer", "router"),
+    (messages.Nudge, subjects.INBOX_PUBLISHED, "router", "router"),
+    (messages.Notice, subjects.NOTICES, "router", "notifier"),
+    (messages.CloudEvent, subjects.ROLLOUTS, "router", "anybody"),
+    (messages.DeadLetter, subjects.DEAD, "everybody", "people"),
+)
+
+
+def _named(kinds: Iterable[object]) -> Iterator[type[BaseModel] | type[StrEnum]]:
+    """The models and enumerations in these types, each followed by those in its fields."""
+    for kind in kinds:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield kind
+            yield from _named(field.annotation for field in kind.model_fields.values())
+        elif isinstance(kind, type) and issubclass(kind, StrEnum):
+            yield kind
+        else:
+            yield from _named(get_args(kind))
 
 
 def nats_accounts() -> str:
