@@ -58,12 +58,16 @@ class Prometheus:
         monotonic: Callable[[], float],
         observe: Observe,
         timeout: float = TIMEOUT,
+        queue: float = QUEUE,
+        clients: int = CLIENTS,
     ) -> None:
         self._credentials = credentials
         self._threads = threads
         self._monotonic = monotonic
         self._observe = observe
         self._timeout = timeout
+        self._queue = queue
+        self._most = clients
         self._clients: dict[Source, _Client] = {}
         self._sharing: Sharing[Answer] = Sharing(KEEP, monotonic)
 
@@ -95,9 +99,9 @@ class Prometheus:
 
     def _client(self, source: Source) -> "_Client":
         """The client for this source; the one used longest ago makes room when there are too many."""
-        client = self._clients.pop(source, None) or _Client(source, self._threads, self._timeout)
+        client = self._clients.pop(source, None) or _Client(source, self._threads, self._timeout, self._queue)
         self._clients[source] = client
-        if len(self._clients) > CLIENTS:
+        if len(self._clients) > self._most:
             idle = next((key for key, each in self._clients.items() if not each.busy and each is not client), None)
             if idle:
                 self._clients.pop(idle).close()
@@ -107,9 +111,10 @@ class Prometheus:
 class _Client:
     """One client of the library, its threads, and the places in them."""
 
-    def __init__(self, source: Source, threads: int, timeout: float) -> None:
+    def __init__(self, source: Source, threads: int, timeout: float, queue: float) -> None:
         self.busy = 0
         self._timeout = timeout
+        self._queue = queue
         self._seen = threading.local()
         self._places = asyncio.Semaphore(threads)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="prometheus")
@@ -129,7 +134,7 @@ class _Client:
     async def ask(self, query: str) -> Answer:
         self.busy += 1
         try:
-            async with asyncio.timeout(QUEUE):
+            async with asyncio.timeout(self._queue):
                 await self._places.acquire()
         except TimeoutError:
             self.busy -= 1

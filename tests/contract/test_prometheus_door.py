@@ -12,7 +12,6 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from aiohttp import web
 
-from services.analyzer import prometheus as door
 from services.analyzer.policy import Answer, Fault
 from services.analyzer.prometheus import Prometheus
 from shared.errors import Never, RetryLater
@@ -70,6 +69,13 @@ def result(*series: Any, kind: str = "vector") -> Any:
 
 def sample(value: str, **labels: str) -> Any:
     return {"metric": labels, "value": [1700000000.1, value]}
+
+
+async def asked(server: Server, count: int) -> None:
+    """Once so many requests have arrived."""
+    async with asyncio.timeout(5):
+        while len(server.requests) < count:
+            await asyncio.sleep(0.002)
 
 
 def fault(text: str) -> Answer:
@@ -261,24 +267,23 @@ async def test_a_slow_prometheus_is_given_up_and_starves_nobody(
         await released.wait()
         return web.Response()
 
-    prometheus = Prometheus(credentials, threads=2, monotonic=time.monotonic, observe=observed, timeout=0.2)
+    prometheus = Prometheus(credentials, threads=2, monotonic=time.monotonic, observe=observed, timeout=0.3)
     server.will(never)
     async with serving() as quick:
         quick.will(result(sample("1")))
         slow = [asyncio.create_task(prometheus.ask(Provider(address=server.url), f"q{n}")) for n in range(4)]
-        await asyncio.sleep(0.05)
+        await asked(server, 2)
         assert await prometheus.ask(Provider(address=quick.url), "up") == Answer(value=1.0)
         assert not any(task.done() for task in slow)
         got = await asyncio.gather(*slow)
     assert set(got) == {fault("request failed: context deadline exceeded")}
     released.set()
-    await asyncio.sleep(0.05)
     await prometheus.close()
     assert [reason for reason, _ in observed].count("timeout") == 4
 
 
 async def test_a_prometheus_whose_threads_are_all_busy_is_waited_for_only_so_long(
-    server: Server, credentials: Credentials, observed: Observed, monkeypatch: pytest.MonkeyPatch
+    server: Server, credentials: Credentials, observed: Observed
 ) -> None:
     released = asyncio.Event()
 
@@ -286,11 +291,10 @@ async def test_a_prometheus_whose_threads_are_all_busy_is_waited_for_only_so_lon
         await released.wait()
         return web.Response()
 
-    monkeypatch.setattr(door, "QUEUE", 0.05)
-    prometheus = Prometheus(credentials, threads=1, monotonic=time.monotonic, observe=observed, timeout=0.5)
+    prometheus = Prometheus(credentials, threads=1, monotonic=time.monotonic, observe=observed, timeout=2.0, queue=0.05)
     server.will(late)
     first = asyncio.create_task(prometheus.ask(Provider(address=server.url), "a"))
-    await asyncio.sleep(0.02)
+    await asked(server, 1)
     got = await prometheus.ask(Provider(address=server.url), "b")
     assert got == fault("request failed: too many queries wait for this Prometheus")
     released.set()
@@ -330,14 +334,15 @@ async def test_the_same_question_is_asked_once(server: Server, prometheus: Prome
     assert len(server.requests) == 3
 
 
-async def test_old_clients_make_room(server: Server, prometheus: Prometheus, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "CLIENTS", 2)
+async def test_old_clients_make_room(server: Server, credentials: Credentials, observed: Observed) -> None:
+    prometheus = Prometheus(credentials, threads=4, monotonic=time.monotonic, observe=observed, clients=2)
     server.will(result(sample("1")))
     before = threading.active_count()
     for tenant in range(6):
         got = await prometheus.ask(Provider(address=server.url, headers={"X-Scope-OrgID": [str(tenant)]}), "up")
         assert got == Answer(value=1.0)
     assert threading.active_count() - before <= 3
+    await prometheus.close()
 
 
 async def test_proxies_of_the_environment_are_used(

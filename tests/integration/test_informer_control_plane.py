@@ -21,17 +21,12 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 PACE = Pace(first=0.05, most=0.5)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("control-plane")
-
-
 @pytest.fixture
 async def plane(tmp_path: Path) -> AsyncIterator[ControlPlane]:
     try:
         found = locate()
     except BinariesMissing as missing:
-        pytest.skip(str(missing))
+        pytest.fail(str(missing))
     async with ControlPlane(tmp_path, binaries=found) as started:
         yield started
 

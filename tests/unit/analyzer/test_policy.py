@@ -13,7 +13,6 @@ from shared.wire.messages import (
     Check,
     CheckKind,
     Evidence,
-    Hook,
     Metric,
     MetricSource,
     Outcome,
@@ -233,60 +232,6 @@ def test_evidence_says_nothing_that_a_metric_has_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "check_kind", "passed", "failed"),
-    [
-        ("rollout", "hook", "", "Halt podinfo-canary.test advancement external check h failed no"),
-        ("", "hook", "", "Halt podinfo-canary.test advancement external check h failed no"),
-        (
-            "pre-rollout",
-            "hook",
-            "Pre-rollout check h passed",
-            "Halt podinfo-canary.test advancement pre-rollout check h failed no",
-        ),
-        ("post-rollout", "hook", "Post-rollout check h passed", "Post-rollout hook h failed no"),
-        (
-            "confirm-rollout",
-            "gate",
-            "Confirm-rollout check h passed",
-            "Halt podinfo-canary.test advancement waiting for approval h",
-        ),
-        (
-            "confirm-traffic-increase",
-            "gate",
-            "Confirm-traffic-increase check h passed",
-            "Halt podinfo-canary.test advancement waiting for traffic increase approval h",
-        ),
-        (
-            "confirm-promotion",
-            "gate",
-            "Confirm-promotion check h passed",
-            "Halt podinfo-canary.test advancement waiting for promotion approval h",
-        ),
-        ("rollback", "rollback", "Rollback check h passed", "Rollback hook h not signaling a rollback"),
-    ],
-)
-def test_hooks(kind: str, check_kind: str, passed: str, failed: str) -> None:
-    asked = hook(kind, "h")
-    check = policy.judge_hook(question(), asked, Reply(accepted=True))
-    assert (check.kind, check.outcome, check.message, check.reason) == (check_kind, Outcome.PASS, passed, "")
-    check = policy.judge_hook(question(), asked, Reply(accepted=False, error="no"))
-    assert (check.kind, check.outcome, check.message, check.reason) == (check_kind, Outcome.FAIL, failed, "no")
-
-
-def test_a_repeated_call_says_so() -> None:
-    check = policy.judge_hook(question(), hook(), Reply(accepted=True, repeated=True))
-    assert check.reason == "asked again: the first call's outcome was lost with its process"
-    check = policy.judge_hook(question(), hook(), Reply(accepted=False, error="no", repeated=True))
-    assert check.reason.startswith("no; asked again")
-
-
-def test_which_hooks_have_an_order() -> None:
-    ordered = {kind for kind in ("confirm-rollout", "post-rollout", "pre-rollout", "rollout", "") if
-               policy.in_order(hook(kind))}  # fmt: skip
-    assert ordered == {"confirm-rollout", "post-rollout"}
-
-
-@pytest.mark.parametrize(
     ("provider", "answer", "text"),
     [
         (PROMETHEUS, Answer(value=1.0), ""),
@@ -397,7 +342,3 @@ def test_only_a_number_within_bounds_passes(
         assert check.message
     if seen and policy.judge_evidence(question(), asked, seen, ()).outcome is Outcome.PASS:
         assert seen.own.count > 0 or seen.label_off
-
-
-def test_hooks_keep_their_type() -> None:
-    assert policy.judge_hook(question(), Hook(name="h", type="", url="u"), Reply(accepted=True)).type == ""
