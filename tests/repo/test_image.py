@@ -76,6 +76,11 @@ def test_the_build_context_has_what_the_image_copies() -> None:
     assert all((ROOT / source).exists() for source in sources)
 
 
+def test_compose_builds_each_image_once() -> None:
+    built = [(each["image"], each["build"]["target"]) for each in _compose().values() if "build" in each]
+    assert sorted(built) == [("serinus-sandbox:0.1.0", "sandbox"), ("serinus:0.1.0", "serinus")]
+
+
 def test_one_version_of_serinus() -> None:
     version = _PROJECT["version"]
     assert _image("base") == f"serinus:{version}"
