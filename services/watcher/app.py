@@ -4,9 +4,12 @@ import asyncio
 from functools import partial
 from typing import Final
 
+from opentelemetry.trace import SpanKind, Tracer
+
 from services.watcher import handlers, memory
 from services.watcher.handlers import Handlers
 from services.watcher.outbox import Outbox
+from services.watcher.ports import Bus
 from services.watcher.settings import Settings
 from shared.bus import broker as nats
 from shared.bus.publish import Publisher
@@ -14,6 +17,7 @@ from shared.kube import door, measures
 from shared.kube.caches import Caches
 from shared.runtime.health import Health
 from shared.runtime.serve import Runtime
+from shared.wire.messages import Fact
 
 COMPONENT: Final = "kubernetes"
 
@@ -29,7 +33,7 @@ async def app(settings: Settings, runtime: Runtime) -> None:
     runtime.stack.push_async_callback(cluster.close)
     broker = nats.make_broker(settings, "watcher", lambda: runtime.fail("the connection to NATS is closed for good"))
     outbox = Outbox(
-        partial(handlers.store, Publisher(broker, runtime)),
+        partial(tell, Publisher(broker, runtime), runtime.tracer),
         lambda kind, seconds: metrics.inc("serinus_facts_published_total", kind=kind),
     )
     ears = Handlers(cluster=cluster, outbox=outbox, default_provider=settings.mesh_provider)
@@ -44,6 +48,17 @@ async def app(settings: Settings, runtime: Runtime) -> None:
     runtime.spawn("ears", listen(caches, ears, runtime.health))
     await nats.connect(broker, runtime)
     runtime.spawn("outbox", outbox.run())
+
+
+async def tell(bus: Bus, tracer: Tracer, fact: Fact) -> None:
+    """Stores a fact. Here begins the trace of everything that it brings about."""
+    name = f"{fact.canary.namespace}/{fact.canary.name}"
+    with tracer.start_as_current_span(
+        "watcher fact",
+        kind=SpanKind.PRODUCER,
+        attributes={"messaging.message.id": fact.id, "serinus.canary": name, "serinus.object": fact.object.kind},
+    ):
+        await handlers.store(bus, fact)
 
 
 async def listen(caches: Caches, ears: Handlers, health: Health) -> None:

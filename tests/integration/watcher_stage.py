@@ -65,7 +65,7 @@ class World:
         self.server.objects.patch(self._resource(kind), ("test", name), lambda obj: obj | fields)
 
     def _resource(self, kind: Kind) -> Resource:
-        found = self.server._registry.of_kind(kind.api_version, kind.kind)
+        found = self.server._registry.find(kind.group, kind.version, kind.plural)
         assert found is not None
         return found
 
