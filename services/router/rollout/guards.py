@@ -117,6 +117,10 @@ def primary_unready(c: Context) -> bool:
     return not c.seen.primary.ready
 
 
+def unasked_providers(c: Context) -> bool:
+    return c.state.tick is None and not c.state.providers_checked and not c.spec.skip_analysis
+
+
 def initializable(c: Context) -> bool:
     return c.seen.primary.ready and (c.state.providers_checked or c.spec.skip_analysis)
 

@@ -90,8 +90,6 @@ def _rearmed(c: Context) -> tuple[Purpose, datetime] | None:
         return None
     if c.state.phase is Phase.WAITING:
         return Purpose.CONFIRM_ROLLOUT, c.now + c.spec.interval
-    if c.state.phase is Phase.INITIALIZING:
-        return None if c.state.providers_checked or c.spec.skip_analysis else (Purpose.PROVIDERS, c.now)
     return {
         Stage.READYING: timeout(c),
         Stage.PREPARING: (Purpose.PRE_ROLLOUT, c.now),

@@ -63,6 +63,8 @@ RULES: tuple[Rule, ...] = (
     # the start
     Rule(_same(_P.NEW), "target readable", guards.always, starting.initialize, _same(_P.INITIALIZING)),
     Rule(_same(_P.INITIALIZING), "providers asked", guards.judged, starting.providers, _same(_P.INITIALIZING)),
+    Rule(_same(_P.INITIALIZING), "providers not asked", guards.unasked_providers, starting.ask_providers,
+         _same(_P.INITIALIZING)),
     Rule(_same(_P.INITIALIZING), "primary not ready", guards.primary_unready, steps.primary_pending,
          _same(_P.INITIALIZING)),
     Rule(_same(_P.INITIALIZING), "primary ready", guards.initializable, starting.initialized, _same(_P.INITIALIZED)),

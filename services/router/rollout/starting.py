@@ -20,6 +20,11 @@ def initialize(c: Context) -> Step:
     return Step(state, (), (Purpose.PROVIDERS, c.now))
 
 
+def ask_providers(c: Context) -> Step:
+    """A block, or a skipped analysis that no longer is, has left them unasked."""
+    return Step(c.state, (), (Purpose.PROVIDERS, c.now))
+
+
 def providers(c: Context) -> Step:
     drafts = tuple(
         replace(draft, type=Event.WARNING if draft.warning else Event.HOOK) for draft in told(c, Kind.PROVIDER)

@@ -140,12 +140,15 @@ def invariants(state: State) -> list[str]:
         broken.append(f"weight {state.weight} is no percentage")
     if state.weight and phase in _AT_ZERO:
         broken.append(f"{phase} with canary weight {state.weight}")
-    if phase in SETTLED | {Phase.WAITING} and state.weight not in {0, 100}:
-        broken.append(f"{phase} with traffic on both sides")
+    one_side = phase in SETTLED | {Phase.WAITING} or stage in {Stage.READYING, Stage.PREPARING}
+    if one_side and state.weight not in {0, 100}:
+        broken.append(f"{phase}/{stage} with traffic on both sides")
     if stage not in _STAGES.get(phase, frozenset({Stage.IDLE})):
         broken.append(f"{stage} in {phase}")
     if phase in UNDER_WAY and state.tick is None and not blocked(state):
         broken.append(f"{phase}/{stage} waits for no tick")
+    if "block:suspended" in state.noticed and phase not in SETTLED and state.tick is not None:
+        broken.append(f"suspended {phase} waits for {state.tick.purpose}, which nobody will take")
     if phase in SETTLED and (state.tick is None) != (stage is Stage.IDLE):
         broken.append(f"{phase}/{stage} with tick {state.tick}")
     return broken

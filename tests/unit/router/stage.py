@@ -81,6 +81,23 @@ class Stage:
         self.seen = replace(self.seen, **changes)
         return self.look()
 
+    def asks(self) -> Purpose | None:
+        """What the pending tick asks, if there's one."""
+        return self.state.tick.purpose if self.state.tick else None
+
+    def copying(self) -> "Stage":
+        """The last step passes, and the primary starts to roll out."""
+        tick = self.state.tick
+        assert tick is not None
+        self.now = tick.due
+        verdict = Judged("v", tick.revision, tick.seq, tick.due, tick.purpose, Outcome.PASS)
+        decision = decide(self.spec, self.state, self.seen, verdict, self.now)
+        assert decision is not None
+        assert decision.state.phase is Phase.PROMOTING
+        self.state = decision.state
+        self.told += decision.events
+        return self.world(primary=UNREADY)
+
     def texts(self) -> list[str]:
         return [draft.message for draft in self.told]
 
