@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from pydantic import SecretStr
 from sandbox.nats import NatsServer
 from services.analyzer.app import app
 from services.analyzer.settings import AnalyzerSettings
+from shared.runtime import telemetry
 from shared.runtime.serve import Runtime
 from shared.wire import subjects
 from shared.wire.messages import Hook, Metric, MetricSource, Outcome, Provider, Purpose, SecretRef, Tick, Verdict
@@ -124,10 +126,10 @@ def asking(number: int, *metrics: Metric, hooks: tuple[Hook, ...] = (), purpose:
     return tick.model_copy(update={"question": asked})
 
 
-async def send(router: Joined, *ticks: Tick, **headers: str) -> None:
+async def send(router: Joined, *ticks: Tick) -> None:
     for tick in ticks:
         subject = subjects.tick(tick.canary.namespace, tick.canary.name)
-        await router.publisher.publish(subject, tick, stream="TICK", headers=headers)
+        await router.publisher.publish(subject, tick, stream="TICK")
 
 
 async def stored(admin: Plain) -> list[tuple[dict[str, str], Verdict]]:
@@ -261,10 +263,18 @@ async def test_told_to_stop_it_ends_what_it_has_begun(
     assert verdict.judged_by.endswith(f"/{child.process.pid}")
 
 
-async def test_a_trace_goes_on_through_the_verdict(nats: NatsServer, admin: Plain, router: Joined, slow: Slow) -> None:
+@pytest.mark.parametrize("delay", [0.0, 0.4])
+async def test_a_trace_goes_on_through_the_verdict(
+    nats: NatsServer, admin: Plain, router: Joined, slow: Slow, delay: float
+) -> None:
+    """Also of a tick that the bus has held until it was due: a rollout is one trace."""
     trace = "0af7651916cd43dd8448eb211c80319c"
+    begun = telemetry.extract({"traceparent": f"00-{trace}-b7ad6b7169203331-01"})
+    tick = asking(int(400 + 10 * delay))
+    due = router.runtime.clock.now() + timedelta(seconds=delay)
     async with analyzer(nats):
-        await send(router, asking(400), traceparent=f"00-{trace}-b7ad6b7169203331-01")
+        with router.runtime.tracer.start_as_current_span("x", begun):
+            await router.publisher.schedule(tick.canary.namespace, tick.canary.name, tick, due)
         await verdicts(admin, 1)
     ((headers, verdict),) = await stored(admin)
     assert headers["traceparent"].split("-")[1] == trace
