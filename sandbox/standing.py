@@ -2,14 +2,15 @@
 
 API server, gateway, application, load tester and forward proxy; NATS, Prometheus and Serinus run beside it. All listen
 on the loopback, which the containers of compose.yaml share as those of a pod do. The cluster is there once it answers
-for Canaries: their definition is applied last.
+for Canaries: their definitions are applied last.
 """
 
+import argparse
 import asyncio
 import signal
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Final
 
 import yaml
 
@@ -23,27 +24,32 @@ from sandbox.loadtester import LoadTester
 from sandbox.network import Network
 from sandbox.proxy import Proxy
 
-KUBERNETES: Final = 6443
-PROXY: Final = 3128
-PROMETHEUS: Final = 9090
-GATEWAY_METRICS: Final = 9091
-
 _CHECKOUT = Path(__file__).resolve().parents[1]
 _DEFINITIONS = (_CHECKOUT / "sandbox/crds/apisix.yaml", *sorted((_CHECKOUT / "k8s/crds").glob("*s.yaml")))
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
-async def stand(ended: asyncio.Event) -> None:
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where everything listens; Prometheus, too, which is somebody else's."""
+
+    kubernetes: int = 6443
+    proxy: int = 3128
+    prometheus: int = 9090
+    gateway_metrics: int = 9091
+
+
+async def stand(ports: Ports, ended: asyncio.Event) -> None:
     """Until `ended` is set."""
     network = Network()
-    network.claim("flagger-prometheus.apisix", 9090, PROMETHEUS)
-    gateway = Gateway(network, metrics_port=GATEWAY_METRICS)
-    cluster = ApiServer(port=KUBERNETES)
+    network.claim("flagger-prometheus.apisix", 9090, ports.prometheus)
+    gateway = Gateway(network, metrics_port=ports.gateway_metrics)
+    cluster = ApiServer(port=ports.kubernetes)
     kubelet = FakeKubelet(cluster.url, cluster.admin_token, runners=[ApplicationRunner(network)])
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(cluster)
         api = await stack.enter_async_context(cluster.api())
-        for part in (gateway, LoadTester(network), Proxy(network, port=PROXY), kubelet):
+        for part in (gateway, LoadTester(network), Proxy(network, port=ports.proxy), kubelet):
             await stack.enter_async_context(part)
         following = asyncio.create_task(controller.follow(api, gateway))
         await _define(api)
@@ -62,12 +68,19 @@ async def _define(api: Api) -> None:
                 await api.create(_CRDS, document)
 
 
-async def _main() -> None:
+async def _main(ports: Ports) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    await stand(ended)
+    await stand(ports, ended)
+
+
+def _ports() -> Ports:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for field in fields(Ports):
+        parser.add_argument(f"--{field.name.replace('_', '-')}", type=int, default=field.default, help="port")
+    return Ports(**vars(parser.parse_args()))
 
 
 if __name__ == "__main__":
-    asyncio.run(_main())
+    asyncio.run(_main(_ports()))

@@ -1,6 +1,7 @@
 """What `k8s/` holds is taken by a real API server, and gives each service the rights it needs and no others."""
 
 import asyncio
+import base64
 import os
 import re
 from collections.abc import AsyncIterator, Iterable
@@ -13,6 +14,8 @@ import yaml
 
 from sandbox.controlplane.api import Api, ApiError, Json
 from sandbox.controlplane.server import ControlPlane
+from sandbox.process import ProcessFailed
+from shared.bus import accounts
 from tests.e2e.rights import EVERYTHING, RIGHTS
 
 pytestmark = pytest.mark.cluster
@@ -137,6 +140,20 @@ def _comparable(objects: list[Json], changed: set[str]) -> dict[str, Json]:
             each["data"] = {key: value for key, value in each["data"].items() if key not in changed}
         found[f"{each['kind']}/{name}"] = each
     return found
+
+
+async def test_the_passwords_are_made_once_and_are_all_different(
+    control_plane: ControlPlane, admin: Api, namespace: str
+) -> None:
+    script = await asyncio.create_subprocess_exec("sh", str(_K8S / "nats/passwords.sh"), stdout=asyncio.subprocess.PIPE)
+    printed, _ = await script.communicate()
+    await control_plane.kubectl("-n", namespace, "create", "-f", "-", stdin=printed.decode())
+    secret = await admin.get(f"/api/v1/namespaces/{namespace}/secrets/serinus-nats")
+    passwords = [base64.b64decode(value).decode() for value in secret["data"].values()]
+    assert len(passwords) == len(set(passwords)) == len(accounts.USERS) + 1
+    assert all(re.fullmatch(r"p[0-9a-f]{48}", password) for password in passwords)
+    with pytest.raises(ProcessFailed, match="AlreadyExists"):
+        await control_plane.kubectl("-n", namespace, "create", "-f", "-", stdin=printed.decode())
 
 
 # --- rights ------------------------------------------------------------------------------------------------------
