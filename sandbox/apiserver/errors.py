@@ -84,10 +84,6 @@ def forbidden(resource: Resource, name: str, why: str) -> ApiFailure:
     return ApiFailure(403, "Forbidden", f'{resource.key} "{name}" is forbidden: {why}', _about(resource, name))
 
 
-def unauthorized() -> ApiFailure:
-    return ApiFailure(401, "Unauthorized", "Unauthorized")
-
-
 def method_not_allowed() -> ApiFailure:
     message = "the server does not allow this method on the requested resource"
     return ApiFailure(405, "MethodNotAllowed", message)

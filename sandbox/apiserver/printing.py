@@ -104,13 +104,13 @@ def _row(columns: Sequence[Column], obj: Json, include: str) -> Json:
     return row
 
 
-def age(timestamp: str) -> str:
+def age(timestamp: str, now: datetime | None = None) -> str:
     """How long ago, as kubectl writes it: 5s, 3m20s, 2h, 4d."""
     try:
         since = datetime.fromisoformat(timestamp.replace("Z", "+00:00"))
     except ValueError:
         return "<unknown>"
-    seconds = max(0, int((datetime.now(UTC) - since).total_seconds()))
+    seconds = max(0, int(((now or datetime.now(UTC)) - since).total_seconds()))
     if seconds < 120:
         return f"{seconds}s"
     minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400

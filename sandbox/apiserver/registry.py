@@ -18,12 +18,6 @@ class Registry:
     def find(self, group: str, version: str, plural: str) -> Resource | None:
         return self._served.get((group, version, plural))
 
-    def of_kind(self, api_version: str, kind: str) -> Resource | None:
-        """The resource of an object, for manifests."""
-        return next(
-            (each for each in self._served.values() if (each.api_version, each.kind) == (api_version, kind)), None
-        )
-
     def keyed(self, key: str) -> Resource | None:
         """Some version of the kind."""
         return next((each for each in self._served.values() if each.key == key), None)

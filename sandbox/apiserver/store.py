@@ -115,9 +115,6 @@ class Store:
         keys = sorted(key for key in objects if key[0] == namespace) if namespace else sorted(objects)
         return [objects[key] for key in keys]
 
-    def count(self, kind: str) -> int:
-        return len(self._shelf(kind).objects)
-
     def dependents(self, uid: str, kind: str = "") -> list[tuple[str, Stored]]:
         """The objects that name this one as an owner, with their kinds."""
         found = [(each, self.get(each, key)) for each, key in self._dependents.get(uid, ()) if not kind or each == kind]

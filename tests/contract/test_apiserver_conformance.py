@@ -152,6 +152,29 @@ async def test_only_the_very_object_is_deleted(api: Api, namespace: str) -> None
         await api.get(maps(namespace, "one"))
 
 
+@pytest.mark.parametrize(
+    ("metadata", "status"),
+    [({"name": "two"}, 400), ({"namespace": "default"}, 400), ({"uid": "another"}, 409)],
+)
+async def test_an_object_is_replaced_where_it_is(api: Api, namespace: str, metadata: Json, status: int) -> None:
+    made = await api.create(maps(namespace), {"metadata": {"name": "one"}})
+
+    with pytest.raises(ApiError) as refused:
+        await api.replace(maps(namespace, "one"), {**made, "metadata": {**made["metadata"], **metadata}})
+
+    assert refused.value.status == status
+
+
+async def test_many_objects_are_deleted_at_once(api: Api, namespace: str) -> None:
+    for name, label in (("one", "a"), ("two", "a"), ("three", "b")):
+        await api.create(maps(namespace), {"metadata": {"name": name, "labels": {"is": label}}})
+
+    await api.request("DELETE", maps(namespace), query={"labelSelector": "is=a"})
+
+    found = await api.get(maps(namespace), labelSelector="is")
+    assert [each["metadata"]["name"] for each in found["items"]] == ["three"]
+
+
 async def test_the_generation_counts_changes_of_the_spec(api: Api, namespace: str, widgets: str) -> None:
     path = at(widgets, namespace, "one")
     await api.create(at(widgets, namespace), widget(widgets))

@@ -7,6 +7,7 @@ from sandbox.controlplane.api import Api, ApiError, Json
 from tests.contract.conftest import CRDS, Where, served, widget_crd
 from tests.contract.test_apiserver_conformance import at, deployment, deployments, widget
 
+_ALL = {"create", "delete", "get", "list", "patch", "update", "watch"}
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 
 
@@ -122,6 +123,64 @@ async def test_a_changed_definition_holds_for_what_is_written_next(api: Api, nam
         if "weight" in after["spec"]:
             break
     assert after["spec"]["weight"] == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "kind", "namespaced", "short"),
+    [
+        ("/api/v1", "namespaces", "Namespace", False, ["ns"]),
+        ("/api/v1", "pods", "Pod", True, ["po"]),
+        ("/api/v1", "pods/binding", "Binding", True, None),
+        ("/api/v1", "events", "Event", True, ["ev"]),
+        ("/apis/apps/v1", "deployments", "Deployment", True, ["deploy"]),
+        ("/apis/apps/v1", "deployments/status", "Deployment", True, None),
+        ("/apis/apps/v1", "deployments/scale", "Scale", True, None),
+        ("/apis/autoscaling/v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", True, ["hpa"]),
+        ("/apis/discovery.k8s.io/v1", "endpointslices", "EndpointSlice", True, None),
+        ("/apis/sandbox.example.com/v1", "widgets", "Widget", True, ["wd"]),
+        ("/apis/sandbox.example.com/v1", "widgets/status", "Widget", True, None),
+    ],
+)
+async def test_clients_can_discover_what_is_served(
+    api: Api, widgets: str, path: str, name: str, kind: str, namespaced: bool, short: list[str] | None
+) -> None:
+    listed = (await api.get(path))["resources"]
+
+    [entry] = [each for each in listed if each["name"] == name]
+    assert (entry["kind"], entry["namespaced"], entry.get("shortNames")) == (kind, namespaced, short)
+    expected = {"create"} if name == "pods/binding" else {"get", "patch", "update"} if "/" in name else _ALL
+    assert set(entry["verbs"]) - {"deletecollection"} == expected  # a real server has it for most kinds
+
+
+async def test_groups_have_a_preferred_version(api: Api, widgets: str) -> None:
+    groups = {each["name"]: each for each in (await api.get("/apis"))["groups"]}
+
+    assert groups["apps"]["preferredVersion"] == {"groupVersion": "apps/v1", "version": "v1"}
+    assert groups[widgets]["versions"] == [{"groupVersion": f"{widgets}/v1", "version": "v1"}]
+    assert (await api.get("/apis/apps"))["preferredVersion"]["version"] == "v1"
+    assert (await api.get("/api"))["versions"] == ["v1"]
+
+
+async def test_a_table_of_pods_and_services_has_kubectls_columns(api: Api, where: Where, namespace: str) -> None:
+    service = {"metadata": {"name": "one"}, "spec": {"ports": [{"port": 80}]}}
+    made = await api.create(services(namespace), service)
+    pod = {"metadata": {"name": "one"}, "spec": {"containers": [{"name": "a", "image": "a"}]}}
+    await api.create(f"/api/v1/namespaces/{namespace}/pods", pod)
+
+    shown = await where.ask(services(namespace), TABLE)
+    pods = await where.ask(f"/api/v1/namespaces/{namespace}/pods", TABLE)
+
+    names = [each["name"] for each in shown["columnDefinitions"] if not each["priority"]]
+    assert names == ["Name", "Type", "Cluster-IP", "External-IP", "Port(s)", "Age"]
+    assert shown["rows"][0]["cells"][:5] == ["one", "ClusterIP", made["spec"]["clusterIP"], "<none>", "80/TCP"]
+    assert [each["name"] for each in pods["columnDefinitions"] if not each["priority"]] == [
+        "Name",
+        "Ready",
+        "Status",
+        "Restarts",
+        "Age",
+    ]
+    assert pods["rows"][0]["cells"][:2] == ["one", "0/1"]
 
 
 async def test_a_table_shows_the_declared_columns(api: Api, where: Where, namespace: str, widgets: str) -> None:

@@ -1,10 +1,11 @@
 """The emulator's pure parts: paths, forms of answers, selectors, patches, ownership, schemas, tables, protobuf."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from sandbox.apiserver import applying, calls, kinds, managed, patches, printing, protobuf, selectors, strategic
+from sandbox.apiserver import applying, bodies, calls, kinds, managed, patches, printing, protobuf, selectors, strategic
 from sandbox.apiserver.errors import ApiFailure
 from sandbox.apiserver.kinds import Json
 from sandbox.apiserver.registry import Registry
@@ -311,6 +312,42 @@ def test_printer_columns_find_their_value(path: str, expected: list[Any]) -> Non
     assert (
         printing.find({"metadata": {"labels": {"example.com/a": "b"}}, "spec": {"a": 1, "l": listed}}, path) == expected
     )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (5, "5s"),
+        (119, "119s"),
+        (120, "2m"),
+        (200, "3m20s"),
+        (600, "10m"),
+        (7200, "120m"),
+        (11_000, "3h3m"),
+        (36_000, "10h"),
+        (172_800, "2d"),
+    ],
+)
+def test_ages_read_as_kubectl_writes_them(seconds: int, expected: str) -> None:
+    now = datetime(2026, 1, 10, tzinfo=UTC)
+    since = (now - timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
+
+    assert printing.age(since, now) == expected
+
+
+def test_yaml_is_read_where_it_is_no_json() -> None:
+    assert bodies.obj(b"kind: Thing\nspec: {a: [1]}", "application/yaml") == {"kind": "Thing", "spec": {"a": [1]}}
+    with pytest.raises(ApiFailure, match="neither JSON nor YAML"):
+        bodies.obj(b"{a: [", "application/json")
+    with pytest.raises(ApiFailure, match="no object"):
+        bodies.obj(b"- a", "application/json")
+
+
+def test_options_of_a_delete_stand_in_the_body_or_in_the_query() -> None:
+    query = {"propagationPolicy": "Orphan", "gracePeriodSeconds": "3"}
+
+    assert bodies.options(b"", query) == query
+    assert bodies.options(b'{"propagationPolicy":"Foreground"}', query)["propagationPolicy"] == "Foreground"
 
 
 def test_the_namespace_of_kubectl_create_is_read() -> None:
