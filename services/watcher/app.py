@@ -52,7 +52,7 @@ async def app(settings: Settings, runtime: Runtime) -> None:
 
 async def tell(bus: Bus, tracer: Tracer, fact: Fact) -> None:
     """Stores a fact. Here begins the trace of everything that it brings about."""
-    name = f"{fact.canary.namespace}/{fact.canary.name}"
+    name = f"{fact.canary.name}.{fact.canary.namespace}"
     with tracer.start_as_current_span(
         "watcher fact",
         kind=SpanKind.PRODUCER,

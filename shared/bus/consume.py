@@ -185,7 +185,7 @@ class _Consumer(Generic[M]):
         except ValidationError as error:
             return await self._bury(delivery, "undecodable", str(error))
         canary = decoding.canary(message)
-        name = f"{canary.namespace}/{canary.name}" if canary else ""
+        name = f"{canary.name}.{canary.namespace}" if canary else ""
         attributes: dict[str, Any] = {
             "messaging.system": "nats",
             "messaging.destination.name": self.stream,

@@ -41,8 +41,16 @@ def route_pattern(names: Iterable[str]) -> str:
 
 
 def node_pattern(addresses: Iterable[str]) -> str:
-    """Matches the `node` label of these IP addresses; newer gateways put IPv6 in brackets, older ones don't."""
-    return "|".join(rf"\[?{_literal(ip)}\]?" if ":" in ip else _literal(ip) for ip in sorted(set(addresses))) or NOBODY
+    """Matches the `node` label of these IP addresses; newer gateways put IPv6 in brackets, older ones don't.
+
+    It holds no backslash: people put it between double quotes in their templates, where PromQL would want two.
+    """
+    return "|".join(_address(ip) for ip in sorted(set(addresses))) or NOBODY
+
+
+def _address(ip: str) -> str:
+    """`[^0-9a-f:]` is what a bracket is and no part of an address."""
+    return f"[^0-9a-f:]?{ip}[^0-9a-f:]?" if ":" in ip else ip.replace(".", "[.]")
 
 
 def window(span: timedelta) -> str:

@@ -95,7 +95,7 @@ def configure(service: str, level: str = "info") -> None:
 
 @contextmanager
 def bound(canary: str = "", cause: str = "") -> Iterator[None]:
-    """All lines inside carry the canary (`<namespace>/<name>`) and the id of the message that caused them."""
+    """All lines inside carry the canary (`<name>.<namespace>`, as Flagger's do) and the id of the message that caused them."""
     tokens = _canary.set(canary or _canary.get()), _cause.set(cause or _cause.get())
     try:
         yield

@@ -14,8 +14,8 @@ NODE = queries.node_pattern(["10.1.2.3"])
 
 
 def test_success_rate_is_of_the_canarys_own_nodes_and_of_failures_that_no_node_owns() -> None:
-    own = r'apisix_http_status{route=~"r|6c09ff9d",node=~"10\\.1\\.2\\.3"}'
-    good = r'apisix_http_status{route=~"r|6c09ff9d",node=~"10\\.1\\.2\\.3",code!~"5.."}'
+    own = r'apisix_http_status{route=~"r|6c09ff9d",node=~"10[.]1[.]2[.]3"}'
+    good = r'apisix_http_status{route=~"r|6c09ff9d",node=~"10[.]1[.]2[.]3",code!~"5.."}'
     lost = r'apisix_http_status{route=~"r|6c09ff9d",node="",code=~"5.."}'
 
     def grown(series: str) -> str:
@@ -48,7 +48,7 @@ def test_of_route_knows_no_node(text: str) -> None:
 
 
 def test_evidence_counts_the_canarys_answers_and_presence_any_nodes() -> None:
-    assert r'node=~"10\\.1\\.2\\.3"' in queries.evidence(ROUTE, NODE, "70s")
+    assert r'node=~"10[.]1[.]2[.]3"' in queries.evidence(ROUTE, NODE, "70s")
     assert 'node!=""' in queries.nodes_present(ROUTE, "70s")
     assert 'type="upstream"' in queries.nodes_present(ROUTE, "70s")
 
