@@ -18,8 +18,10 @@ _APPS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
 
 def runner(stage: Stage) -> ProcessRunner:
     """The runner of our Deployments' processes, for `stage.kubelet`."""
-    # In a pod a restart begins after the image was started: nothing of that is to be waited for here.
-    return ProcessRunner(stage.api, stage.directory / "pods", env=stage.surroundings(), backoff=0.2)
+    # Tests kill processes on purpose, over and over: a growing pause would leave nothing to kill.
+    return ProcessRunner(
+        stage.api, stage.directory / "pods", env=stage.surroundings(), backoff=0.2, longest_backoff=0.5
+    )
 
 
 async def crds(plane: ControlPlane) -> None:

@@ -21,10 +21,9 @@ _PATHS: Final = {
     "Deployment": f"/apis/apps/v1/namespaces/{_NAMESPACE}/deployments",
     "ApisixRoute": f"/apis/apisix.apache.org/v2/namespaces/{_NAMESPACE}/apisixroutes",
     "Canary": f"/apis/flagger.app/v1beta1/namespaces/{_NAMESPACE}/canaries",
-    "Service": f"/api/v1/namespaces/{_NAMESPACE}/services",
 }
 _CANARY: Final = f"{_PATHS['Canary']}/podinfo"
-_IMAGE: Final = "ghcr.io/stefanprodan/podinfo:6.0.1"
+_TAG: Final = "6.0.1"
 _WEIGHTS: Final = (10, 20, 30, 40, 50)
 _LOOK: Final = 0.25
 _TIMEOUT: Final = 300.0
@@ -42,7 +41,9 @@ async def play(api: Api) -> None:
         for document in yaml.safe_load_all((_GUIDE / name).read_text()):
             await api.create(_PATHS[document["kind"]], document)
     await _until(api, "Initialized", [])
-    template = {"spec": {"containers": [{"name": "podinfod", "image": _IMAGE}]}}
+    target = await api.get(f"{_PATHS['Deployment']}/podinfo")
+    wanted = f"{_image(target).rpartition(':')[0]}:{_TAG}"
+    template = {"spec": {"containers": [{"name": "podinfod", "image": wanted}]}}
     await api.patch(
         f"{_PATHS['Deployment']}/podinfo", {"spec": {"template": template}}, "application/strategic-merge-patch+json"
     )
@@ -52,9 +53,12 @@ async def play(api: Api) -> None:
     if rising[: len(_WEIGHTS)] != _WEIGHTS:
         raise Unexpected(f"the canary's weights were {rising}, not {_WEIGHTS}")
     primary = await api.get(f"{_PATHS['Deployment']}/podinfo-primary")
-    image = primary["spec"]["template"]["spec"]["containers"][0]["image"]
-    if image != _IMAGE:
-        raise Unexpected(f"the primary runs {image}")
+    if _image(primary) != wanted:
+        raise Unexpected(f"the primary runs {_image(primary)}")
+
+
+def _image(deployment: Json) -> str:
+    return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
 
 
 async def _until(api: Api, phase: str, weights: list[int]) -> None:

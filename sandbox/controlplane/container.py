@@ -10,8 +10,6 @@ from sandbox.controlplane.api import Json
 from sandbox.controlplane.pods import ContainerState
 from sandbox.process import Process
 
-_LONGEST_BACKOFF = 10.0  # a kubelet's is 300; tests don't wait that long
-
 
 class Container:
     """Keeps one process running by the pod's restart policy. Tests reach the process itself (`kill -9`) through it."""
@@ -24,6 +22,7 @@ class Container:
         *,
         port: int,
         backoff: float,
+        longest_backoff: float,
         longest_grace: float,
         report: Callable[[], None],
     ) -> None:
@@ -36,6 +35,7 @@ class Container:
         self._manifest = manifest
         self._policy: str = pod["spec"].get("restartPolicy", "Always")
         self._backoff = backoff
+        self._longest_backoff = longest_backoff
         self._grace = min(float(pod["spec"].get("terminationGracePeriodSeconds", 30)), longest_grace)
         self._report = report
 
@@ -57,7 +57,7 @@ class Container:
             if over:
                 return
             await asyncio.sleep(backoff)
-            restarts, backoff = restarts + 1, min(backoff * 2, _LONGEST_BACKOFF)
+            restarts, backoff = restarts + 1, min(backoff * 2, self._longest_backoff)
 
     async def stop(self) -> None:
         """`preStop: sleep`, SIGTERM, and SIGKILL when the grace period is over."""

@@ -40,7 +40,8 @@ class ProcessRunner:
 
     `env` is set last in every process, for addresses that differ here from those in the manifests (NATS, Prometheus).
     `entrypoint` stands for the image's, for containers that have `args` but no `command`. `backoff` is the pause before
-    the first restart, doubled with each further one; `longest_grace` shortens the pods' own grace periods.
+    the first restart, doubled with each further one up to `longest_backoff` (a kubelet's is 300 s; tests don't wait
+    that long); `longest_grace` shortens the pods' own grace periods.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class ProcessRunner:
         env: Mapping[str, str] | None = None,
         entrypoint: Sequence[str] = (),
         backoff: float = 0.5,
+        longest_backoff: float = 10.0,
         longest_grace: float = 30.0,
         part_of: str = "serinus",
     ) -> None:
@@ -59,6 +61,7 @@ class ProcessRunner:
         self._data = data.resolve()
         self._entrypoint = list(entrypoint)
         self._backoff = backoff
+        self._longest_backoff = longest_backoff
         self._longest_grace = longest_grace
         self._part_of = part_of
         self._running: dict[str, _Running] = {}
@@ -134,6 +137,7 @@ class ProcessRunner:
             Process(name, argv, log=log, env=env, cwd=_CHECKOUT),
             port=port,
             backoff=self._backoff,
+            longest_backoff=self._longest_backoff,
             longest_grace=self._longest_grace,
             report=changed.set,
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from sandbox.controlplane.api import Json
-from tests.e2e.scene import Scene
+from sandbox.scene import Scene
 
 GUIDE = Path(__file__).parents[1] / "guide"
 OVER = frozenset({"Succeeded", "Failed"})
@@ -111,4 +111,3 @@ class Rollout:
             return bool(status) and done(status) and not status["serinus"].get("tick")
 
         return await self.scene.stage.api.until(self.canary, settled, timeout=timeout)
-

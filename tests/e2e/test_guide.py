@@ -18,7 +18,7 @@ from sandbox.application import Behaviour
 from sandbox.controlplane.api import Json
 from sandbox.stage import Options
 from tests.e2e.rollouts import Rollout, analysis, manifest, renamed
-from tests.e2e.scene import Scene, opened
+from sandbox.scene import Scene, opened
 from tests.guide.transcript import differences, transcript, unknown
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]

@@ -16,6 +16,7 @@ from sandbox.controlplane.api import Api, ApiError, Json
 from sandbox.controlplane.server import ControlPlane
 from sandbox.process import ProcessFailed
 from shared.bus import accounts
+from shared.wire import subjects
 from tests.e2e.rights import EVERYTHING, RIGHTS
 
 pytestmark = pytest.mark.cluster
@@ -140,6 +141,22 @@ def _comparable(objects: list[Json], changed: set[str]) -> dict[str, Json]:
             each["data"] = {key: value for key, value in each["data"].items() if key not in changed}
         found[f"{each['kind']}/{name}"] = each
     return found
+
+
+async def test_with_autoscaling_the_number_of_replicas_is_kedas(control_plane: ControlPlane, tmp_path: Path) -> None:
+    folder = around(tmp_path, "apisix", "overlays/apisix", components=["autoscaling"])
+    objects = {f"{each['kind']}/{each['metadata']['name']}": each for each in await built(control_plane, folder)}
+    assert "replicas" not in objects["Deployment/serinus-analyzer"]["spec"]
+    scaled = objects["ScaledObject/serinus-analyzer"]["spec"]
+    assert scaled["scaleTargetRef"] == {"name": "serinus-analyzer"}
+    (trigger,) = scaled["triggers"]
+    wanted = trigger["metadata"]
+    assert (wanted["account"], wanted["stream"], wanted["consumer"]) == (
+        accounts.SERINUS, subjects.TICK_STREAM, subjects.ANALYZER_DURABLE,
+    )  # fmt: skip
+    service, namespace, _ = wanted["natsServerMonitoringEndpoint"].split(".", 2)
+    assert namespace == objects[f"Service/{service}"]["metadata"]["namespace"]
+    assert 8222 in {port["port"] for port in objects[f"Service/{service}"]["spec"]["ports"]}
 
 
 async def test_the_passwords_are_made_once_and_are_all_different(

@@ -1,4 +1,7 @@
-"""Serinus installed from `k8s/` into the real control plane, with the sandbox's world around it and somebody listening."""
+"""Serinus installed from `k8s/` into the real control plane, with the world around it and somebody listening.
+
+For the cluster tests and the benchmarks.
+"""
 
 import asyncio
 import json
