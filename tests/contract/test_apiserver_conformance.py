@@ -201,6 +201,22 @@ async def test_the_status_is_written_through_its_subresource_only(api: Api, name
     assert inside["spec"]["size"] == 5
 
 
+async def test_a_status_is_replaced_whole(api: Api, namespace: str, widgets: str) -> None:
+    path = at(widgets, namespace, "one")
+    made = await api.create(at(widgets, namespace), widget(widgets))
+    await api.patch(f"{path}/status", {"status": {"phase": "Ready"}})
+    body = {**made, "status": {}, "spec": {"size": 9}}
+
+    with pytest.raises(ApiError) as refused:
+        await api.replace(f"{path}/status", body)
+    body["metadata"] = (await api.get(f"{path}/status"))["metadata"]
+    replaced = await api.replace(f"{path}/status", body)
+
+    assert refused.value.status == 409
+    assert replaced["spec"]["size"] == 3
+    assert replaced.get("status", {}) == {}
+
+
 async def test_a_finalizer_holds_a_deleted_object(api: Api, namespace: str) -> None:
     path = maps(namespace, "one")
     await api.create(maps(namespace), {"metadata": {"name": "one", "finalizers": ["example.com/wait"]}})

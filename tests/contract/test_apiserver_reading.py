@@ -114,6 +114,26 @@ async def test_fields_select(api: Api, namespace: str, selector: str, expected: 
     assert names(found) == [f"map-{number}" for number in expected]
 
 
+async def test_events_are_found_by_what_they_are_about(api: Api, namespace: str) -> None:
+    """As `kubectl describe` asks for them."""
+    path = f"/api/v1/namespaces/{namespace}/events"
+    for number, name in enumerate(("one", "two", "one")):
+        about = {
+            "apiVersion": "flagger.app/v1beta1",
+            "kind": "Canary",
+            "namespace": namespace,
+            "name": name,
+            "uid": name,
+        }
+        words = {"type": "Normal", "reason": "Synced", "message": "hello", "count": 1}
+        await api.create(path, {"metadata": {"name": f"{name}.{number}"}, "involvedObject": about, **words})
+
+    about_one = f"involvedObject.name=one,involvedObject.namespace={namespace},involvedObject.kind=Canary,type=Normal"
+    found = await api.get(path, fieldSelector=f"{about_one},involvedObject.uid=one")
+
+    assert names(found) == ["one.0", "one.2"]
+
+
 @pytest.mark.parametrize("query", [{"labelSelector": "a in"}, {"fieldSelector": "spec.nothing=1"}])
 async def test_a_bad_selector_is_refused(api: Api, namespace: str, query: dict[str, str]) -> None:
     with pytest.raises(ApiError) as refused:
