@@ -196,6 +196,26 @@ async def test_a_missing_ca_stops_the_start(tmp_path: Path) -> None:
         await door.connect(Access("https://127.0.0.1:1", kube_ca_file=str(tmp_path / "none")), field_manager="tester")
 
 
+async def test_a_kubeconfig_is_the_way_outside_a_cluster(seen: Seen, tmp_path: Path) -> None:
+    config = tmp_path / "kubeconfig"
+    config.write_text(
+        json.dumps({
+            "apiVersion": "v1", "kind": "Config", "current-context": "here",
+            "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
+            "clusters": [{"name": "here", "cluster": {"server": seen.url}}],
+            "users": [{"name": "me", "user": {"token": "abc"}}],
+        })
+    )  # fmt: skip
+    async with opened("", kubeconfig=str(config)) as (cluster, _):
+        await cluster.get(kinds.DEPLOYMENT, "test", "a")
+    assert seen.asked[0][3]["Authorization"] == "Bearer abc"
+
+
+async def test_no_way_at_all_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(Never, match="no way to the Kubernetes API: "):
+        await door.connect(Access("", kubeconfig=str(tmp_path / "nothing")), field_manager="tester")
+
+
 async def test_no_proxy_stands_between(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")

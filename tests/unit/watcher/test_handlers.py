@@ -55,6 +55,7 @@ class FakeCluster:
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], Json] = {}
         self.away = False
+        self.refuses = False
         self.reads = 0
 
     def put(self, kind: Kind, name: str, version: int, data: dict[str, str], **fields: Any) -> None:
@@ -64,6 +65,8 @@ class FakeCluster:
         self.reads += 1
         if self.away:
             raise RetryLater("no API server")
+        if self.refuses:
+            raise Never("unusable")
         found = self.objects.get((kind.kind, name))
         return dict(found) if found else None
 
@@ -289,6 +292,22 @@ async def test_a_refused_fact_blocks_nobody(begun: World) -> None:
     begun.ears.changed(kinds.APISIX_ROUTE, None, kept(kinds.APISIX_ROUTE, "route", 20))
     begun.ears.changed(kinds.SERVICE, None, kept(kinds.SERVICE, "web", 21))
     assert await begun.settled() == ["Service/web@21"]
+
+
+async def test_a_config_that_nobody_will_ever_read_blocks_nobody(begun: World) -> None:
+    begun.cluster.refuses = True
+    begun.ears.changed(kinds.SECRET, None, kept(kinds.SECRET, "keys", 30))
+    begun.ears.changed(kinds.SERVICE, None, kept(kinds.SERVICE, "web", 31))
+    assert await begun.settled() == ["Service/web@31"]
+
+
+async def test_a_target_that_is_gone_tracks_nothing_for_a_new_canary(begun: World) -> None:
+    begun.canary(canary(10), None)
+    begun.deployment(deployment(11), None)
+    begun.canary(None, canary(20))
+    await begun.settled()
+    begun.ears.changed(kinds.CONFIG_MAP, None, kept(kinds.CONFIG_MAP, "settings", 30))
+    assert await begun.settled() == []
 
 
 async def test_latency_is_measured(begun: World) -> None:
