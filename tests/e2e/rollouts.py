@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
 import yaml
 
 from sandbox.controlplane.api import Json
@@ -104,6 +105,13 @@ class Rollout:
         """kubectl in this namespace; the documents come in by standard input."""
         stdin = None if documents is None else "\n---\n".join(json.dumps(each) for each in documents)
         return await self.scene.plane.kubectl("-n", self.namespace, *args, stdin=stdin)
+
+    async def visited(self, command: str) -> None:
+        """Load from outside: what the guide types into the load tester's pod."""
+        order = {"name": command, "namespace": "visitors", "metadata": {"cmd": command}}
+        url = f"http://127.0.0.1:{self.scene.stage.loadtester.port}/"
+        async with aiohttp.ClientSession() as session, session.post(url, json=order) as answer:
+            answer.raise_for_status()
 
     async def _until(self, done: Callable[[Json], bool], timeout: float) -> Json:
         def settled(found: Json) -> bool:

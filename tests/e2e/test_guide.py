@@ -16,9 +16,9 @@ import pytest_asyncio
 
 from sandbox.application import Behaviour
 from sandbox.controlplane.api import Json
+from sandbox.scene import Scene, opened
 from sandbox.stage import Options
 from tests.e2e.rollouts import Rollout, analysis, manifest, renamed
-from sandbox.scene import Scene, opened
 from tests.guide.transcript import differences, transcript, unknown
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
@@ -125,7 +125,7 @@ async def _verbatim(scene: Scene) -> Played:
     played.seen["table"] = await scene.plane.kubectl("get", "canaries", "-n", "test")
     played.seen["before"] = len(rollout.texts())
     await rollout.release(BAD)
-    await _load(scene, ERRORS)
+    await rollout.visited(ERRORS)
     played.seen["failed"] = await rollout.over()
     played.seen |= {"kept": await rollout.image(), "weights after": await rollout.weights()}
     return played
@@ -136,7 +136,7 @@ async def _variant(rollout: Rollout, edit: Callable[[Json], None], image: str, e
     await rollout.apply(*extra, "deployment", "route", "canary", edit=edit)
     await rollout.initialized()
     visitors = f"hey -z 5m -q 10 -c 1 -host {rollout.namespace}.example.com http://apisix-gateway.apisix/api/info"
-    await _load(rollout.scene, visitors)
+    await rollout.visited(visitors)
     await rollout.release(image)
     played = Played(rollout)
     if rollout.namespace == "eighteen":
@@ -159,14 +159,6 @@ async def _scaled(rollout: Rollout) -> Played:
     played = Played(rollout, await rollout.initialized())
     played.seen["generated"] = (await rollout.kubectl("get", "deploy,hpa,svc,apisixroute", "-o", "name")).split()
     return played
-
-
-async def _load(scene: Scene, command: str) -> None:
-    """What the guide types into the load tester's pod."""
-    order = {"name": command, "namespace": "visitors", "metadata": {"cmd": command}}
-    url = f"http://127.0.0.1:{scene.stage.loadtester.port}/"
-    async with aiohttp.ClientSession() as session, session.post(url, json=order) as answer:
-        answer.raise_for_status()
 
 
 async def _whole_route(rollout: Rollout) -> float:
