@@ -78,9 +78,7 @@ async def app(settings: RouterSettings, runtime: Runtime) -> None:
         if schema.changed(old, new):
             show_schema()
 
-    watched = [kind for kind in WATCHED if settings.enable_config_tracking or kind not in METADATA_ONLY]
-    follow = {kind: Follow(metadata_only=kind in METADATA_ONLY) for kind in watched}
-    follow[kinds.CANARY] = Follow(keep=slim_managed_fields)  # who else writes the status
+    follow = _followed(tracking=settings.enable_config_tracking)
     caches = Caches(
         cluster,
         follow,
@@ -91,7 +89,7 @@ async def app(settings: RouterSettings, runtime: Runtime) -> None:
     crds = Informer(cluster, kinds.CRD, keep=slim, on_change=crd_changed)
     broker = bus.make_broker(settings, SERVICE, lambda: runtime.fail("the connection to NATS is closed for good"))
     publisher = Publisher(broker, runtime)
-    kept: dict[Kind, Cache] = {kind: Kept(caches, kind) for kind in watched}
+    kept: dict[Kind, Cache] = {kind: Kept(caches, kind) for kind in follow}
     world = World(kept, cluster, tracking=settings.enable_config_tracking)
     reconciler = Reconciler(
         world,
@@ -104,16 +102,28 @@ async def app(settings: RouterSettings, runtime: Runtime) -> None:
         on_stale=lambda: runtime.metrics.inc("serinus_stale_messages_total"),
     )
     handlers.register(broker, reconciler, runtime)
-    for name in ("kubernetes", "crds"):
-        runtime.health.component(name)
-    runtime.spawn("caches", caches.run())
-    runtime.spawn("crds", crds.run())
-    await asyncio.gather(caches.wait_synced(), crds.wait_synced())
+    await _sync(caches, crds, runtime)
     show_schema()
     runtime.spawn("health of caches", _watch_health(caches, runtime))
     await bus.connect(broker, runtime)
     sweep = Sweep(kept[kinds.CANARY], reconciler, publisher, runtime.clock, runtime.metrics, settings.sweep_seconds)
     runtime.spawn("sweep", _sweeping(sweep, settings.sweep_seconds))
+
+
+def _followed(*, tracking: bool) -> dict[Kind, Follow]:
+    """What is watched, and how much of it is kept."""
+    watched = [kind for kind in WATCHED if tracking or kind not in METADATA_ONLY]
+    follow = {kind: Follow(metadata_only=kind in METADATA_ONLY) for kind in watched}
+    return follow | {kinds.CANARY: Follow(keep=slim_managed_fields)}  # who else writes the status
+
+
+async def _sync(caches: Caches, crds: Informer, runtime: Runtime) -> None:
+    """Follows everything from now on; answers when all of it was listed once."""
+    for name in ("kubernetes", "crds"):
+        runtime.health.component(name)
+    runtime.spawn("caches", caches.run())
+    runtime.spawn("crds", crds.run())
+    await asyncio.gather(caches.wait_synced(), crds.wait_synced())
 
 
 async def _watch_health(caches: Caches, runtime: Runtime) -> None:
