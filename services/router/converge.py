@@ -53,7 +53,13 @@ class Converge:
                 wrote = True
             for each in wanted.wanted(canary, state, found, self._options):
                 wrote = await self._apply(canary, each) or wrote
-        return await self._finalizer(canary, state, found, refused) or wrote
+        if not refused and not self._released(canary, state, found):
+            return await self._finalizer(canary, keep=True) or wrote
+        return wrote
+
+    async def release(self, canary: Canary, state: State, found: Found) -> bool:
+        """Let go of a Canary that needs no reversal any more. Its last event must be out: it may vanish with this."""
+        return self._released(canary, state, found) and await self._finalizer(canary, keep=False)
 
     def pending(self, canary: Canary, state: State, found: Found) -> bool:
         """Would `run` write anything? Asks caches only."""
@@ -104,14 +110,16 @@ class Converge:
         self._world.cache(kind).absorb(made)
         log.info("%s %s synced", kind.kind, copies.name_of(copy))
 
-    async def _finalizer(self, canary: Canary, state: State, found: Found, refused: bool) -> bool:
-        """Ours is there exactly while `revertOnDeletion` asks for it and the reversal isn't done."""
+    @staticmethod
+    def _released(canary: Canary, state: State, found: Found) -> bool:
+        """The finalizer is there exactly while `revertOnDeletion` asks for it and the reversal isn't done."""
+        done = state.phase is Phase.TERMINATING and ("terminated" in state.noticed or bool(found.rival))
+        return done or not canary.spec.revert_on_deletion
+
+    async def _finalizer(self, canary: Canary, *, keep: bool) -> bool:
         metadata = json.mapping(canary.document, "metadata")
         have = [str(each) for each in metadata.get("finalizers") or ()]
-        done = state.phase is Phase.TERMINATING and ("terminated" in state.noticed or bool(found.rival))
-        keep = canary.spec.revert_on_deletion and not done
-        late = keep and ("deletionTimestamp" in metadata or refused)
-        if (FINALIZER in have) == keep or late:
+        if (FINALIZER in have) == keep or (keep and "deletionTimestamp" in metadata):
             return False
         names = [each for each in have if each != FINALIZER] + ([FINALIZER] if keep else [])
         patch = {"metadata": {"finalizers": names, "resourceVersion": json.version(canary.document)}}

@@ -113,14 +113,15 @@ class Reconciler:
         found = await self._found(canary, invalid)
         try:
             if await self._converge.run(canary, state, found):
-                document = self._world.cache(kinds.CANARY).get(canary.spec.namespace, canary.spec.name) or document
-                canary = replace(canary, document=document)
+                canary = self._again(canary)
                 found = await self._found(canary, invalid)
         except Trouble as trouble:
             found = replace(found, trouble=str(trouble))
         now = self._clock.now()
         await self._outgoing.publish(canary, state, message.cause, checks)
         await self._outgoing.arm(self._scene(canary, state, found, now), now)
+        if await self._converge.release(canary, state, found):
+            canary = self._again(canary)
         if isinstance(message, Judged) and machine.stale(state, message):
             self._on_stale()
         seen = observe.observe(canary, state, found, self._rules.options, now)
@@ -130,6 +131,11 @@ class Reconciler:
         await self._commit(canary, decision, found, message, now)
         self._on_commit(Committed(canary, state, decision, checks if isinstance(message, Judged) else ()))
         return True
+
+    def _again(self, canary: Canary) -> Canary:
+        """With the version that our own write has made."""
+        latest = self._world.cache(kinds.CANARY).get(canary.spec.namespace, canary.spec.name)
+        return replace(canary, document=latest or canary.document)
 
     def _read(self, document: Json) -> tuple[Canary, str]:
         try:

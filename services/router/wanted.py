@@ -123,9 +123,16 @@ def target_replicas(canary: Canary, state: State, found: Found) -> int | None:
     if state.weight > 0:
         return None if have > 0 else scaled_up(canary, found)
     if state.phase is Phase.WAITING or (state.phase in SETTLED and state.stage in _AT_REST):
-        return None if have == 0 else 0
+        return None if have == 0 or _about_to_start(state, found) else 0
     leave = state.phase in SETTLED | {Phase.NEW, Phase.INITIALIZING, Phase.FINALISING}
     return None if leave or have > 0 else scaled_up(canary, found)
+
+
+def _about_to_start(state: State, found: Found) -> bool:
+    """One apply may bring a new template and its number of replicas: that number is the canary's, unless a gate must
+    be asked first."""
+    free = state.stage in {Stage.IDLE, Stage.REPORTING} and state.phase in SETTLED
+    return free and not found.config_problem and target_revision(found) not in {state.revision, state.promoted}
 
 
 def scaled_up(canary: Canary, found: Found) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 from shared.errors import Conflict
 from shared.kube import json, kinds
+from shared.kube.errors import AlreadyExists, Gone
 from shared.kube.json import Json
 from shared.kube.kinds import Kind
 
@@ -27,18 +28,25 @@ class FakeCluster:
         self._versions = itertools.count(1)
         self.crash_after: int | None = None
         self.crash_before: int | None = None
+        self.refusals: dict[tuple[str, str], Exception] = {}
+        """What the API answers to a verb on a kind instead of doing it."""
+        self.reads: list[tuple[str, str]] = []
+        self.time = "2026-01-01T00:00:00Z"
+        """Stamp of managedFields."""
 
     # --- the API ---------------------------------------------------------------------------------------------
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Json | None:
+        self.reads.append((kind.kind, name))
         return copy.deepcopy(self.objects.get((kind.kind, namespace, name)))
 
     async def create(self, kind: Kind, body: Json) -> Json:
         key = (kind.kind, json.namespace(body), json.name(body))
         if key in self.objects:
-            raise Conflict(f"{key} exists")
+            raise AlreadyExists(f"{key} exists")
         self._about_to("create", key)
         made = copy.deepcopy(body)
+        made.pop("status", None)
         made["metadata"].update(uid=f"uid-{key[0]}-{key[2]}", generation=1, creationTimestamp="2026-01-01T00:00:00Z")
         self._store(key, made)
         self._written("create", key)
@@ -46,30 +54,60 @@ class FakeCluster:
 
     async def patch(self, kind: Kind, namespace: str, name: str, patch: Json, *, subresource: str = "") -> Json:
         key = (kind.kind, namespace, name)
-        have = self.objects[key]
+        have = self.objects.get(key)
+        if have is None:
+            raise Gone(f"{key} isn't there")
         asked = json.text(patch, "metadata", "resourceVersion")
         if asked and asked != json.version(have):
             raise Conflict(f"{key} is at {json.version(have)}, not {asked}")
         self._about_to("patch", key)
-        body = {k: v for k, v in patch.items() if (k == "status") == (subresource == "status") or k == "metadata"}
-        made = merged(have, body)
-        if made.get("spec") != have.get("spec"):
-            made["metadata"]["generation"] = json.number(have, "metadata", "generation") + 1
-        self._store(key, made)
+        self._change(key, patch, subresource, "serinus-router")
         self._written("patch", key)
-        return copy.deepcopy(made)
+        return copy.deepcopy(self.objects.get(key, have))
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str = "") -> None:
         key = (kind.kind, namespace, name)
+        have = self.objects.get(key)
+        if have is None or (uid and uid != json.uid(have)):
+            return
         self._about_to("delete", key)
-        self.objects.pop(key, None)
+        del self.objects[key]
         self._written("delete", key)
+
+    def _change(self, key: tuple[str, str, str], patch: Json, subresource: str, manager: str) -> None:
+        """A merge patch: the status through its own door only, a generation for every change of the rest but metadata,
+        and nothing at all if nothing changes."""
+        have = self.objects[key]
+        if subresource == "status":
+            made = merged(have, {"status": patch.get("status") or {}})
+        else:
+            made = merged(have, {part: change for part, change in patch.items() if part != "status"})
+        metadata = {**have["metadata"], **made["metadata"]} if subresource else dict(made["metadata"])
+        made["metadata"] = {**metadata, "resourceVersion": json.version(have)}
+        if made == have:
+            return
+        if any(made.get(part) != have.get(part) for part in {*made, *have} - {"metadata", "status"}):
+            made["metadata"]["generation"] = json.number(have, "metadata", "generation") + 1
+        entry = {"manager": manager, "operation": "Update", "time": self.time}
+        if subresource:
+            entry["subresource"] = subresource
+        others = [
+            each
+            for each in json.items(have, "metadata", "managedFields")
+            if (json.text(each, "manager"), json.text(each, "subresource")) != (manager, subresource)
+        ]
+        made["metadata"]["managedFields"] = [*others, entry]
+        self._store(key, made)
+        if made["metadata"].get("deletionTimestamp") and not made["metadata"].get("finalizers"):
+            del self.objects[key]
 
     def _store(self, key: tuple[str, str, str], obj: Json) -> None:
         obj["metadata"]["resourceVersion"] = str(next(self._versions))
         self.objects[key] = obj
 
     def _about_to(self, verb: str, key: tuple[str, str, str]) -> None:
+        if refusal := self.refusals.get((verb, key[0])):
+            raise refusal
         if self.crash_before is not None and len(self.writes) == self.crash_before:
             self.crash_before = None
             raise Crash(f"before {verb} {key}")
@@ -96,26 +134,40 @@ class FakeCluster:
             made.setdefault("status", have["status"])
         self._store(key, made)
 
-    def edit(self, kind: str, name: str, change: Json, namespace: str = "test") -> None:
+    def edit(self, kind: str, name: str, change: Json, namespace: str = "test", manager: str = "kubectl") -> None:
         """Somebody patches this object's spec or metadata."""
+        self._change((kind, namespace, name), change, "", manager)
+
+    def write_status(self, kind: str, name: str, status: Json, manager: str) -> None:
+        """Somebody else patches this object's status."""
+        self._change((kind, "test", name), {"status": status}, "status", manager)
+
+    def remove(self, kind: str, name: str, namespace: str = "test") -> Json:
+        """Somebody deletes this object: at once, or when its last finalizer has gone."""
         key = (kind, namespace, name)
         have = self.objects[key]
-        made = merged(have, change)
-        if made.get("spec") != have.get("spec"):
-            made["metadata"]["generation"] = json.number(have, "metadata", "generation") + 1
-        self._store(key, made)
+        if have["metadata"].get("finalizers"):
+            self._change(key, {"metadata": {"deletionTimestamp": self.time}}, "", "kubectl")
+        else:
+            del self.objects[key]
+        return have
 
-    def settle(self, unready: Iterable[str] = ()) -> None:
-        """The deployment controller catches up: everything is ready except `unready`."""
+    def settle(self, unready: Iterable[str] = (), broken: Iterable[str] = ()) -> None:
+        """The deployment controller catches up: everything is ready except `unready`, and `broken` has exceeded its
+        progress deadline."""
         for key, obj in list(self.objects.items()):
             if key[0] != "Deployment":
                 continue
             replicas = json.number(obj, "spec", "replicas", default=1)
-            available = 0 if key[2] in set(unready) else replicas
-            status = {
+            available = 0 if key[2] in {*unready, *broken} else replicas
+            status: Json = {
                 "observedGeneration": json.number(obj, "metadata", "generation"), "replicas": replicas,
                 "updatedReplicas": replicas, "availableReplicas": available, "readyReplicas": available,
             }  # fmt: skip
+            if key[2] in set(broken):
+                status["conditions"] = [
+                    {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"},
+                ]
             if obj.get("status") != status:
                 self._store(key, {**obj, "status": status, "metadata": dict(obj["metadata"])})
 

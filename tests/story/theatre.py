@@ -48,7 +48,9 @@ class Theatre:
         self.stale = 0
         self.crashes = 0
         self._facts = 0
+        self._heard = 0
         self.unready: set[str] = set()
+        self.broken: set[str] = set()
         self.reconciler = self._process()
 
     def _process(self) -> Reconciler:
@@ -72,10 +74,20 @@ class Theatre:
         return self.cluster.of("Canary", "podinfo")
 
     @property
+    def phase(self) -> str:
+        return str(self.canary["status"]["phase"])
+
+    @property
+    def replicas(self) -> int:
+        """Of the target."""
+        return int(self.cluster.of("Deployment", "podinfo")["spec"]["replicas"])
+
+    @property
     def ref(self) -> wire.CanaryRef:
         return wire.CanaryRef(namespace="test", name="podinfo", uid="uid-Canary-podinfo")
 
     async def deliver(self, message: wire.Fact | wire.Verdict | wire.Nudge) -> None:
+        self.cluster.time = self.clock.now().replace(microsecond=0).isoformat().replace("+00:00", "Z")
         for _ in range(50):
             try:
                 await self.reconciler.handle(message)
@@ -95,7 +107,7 @@ class Theatre:
         """Workloads become ready, and the watcher says so, until nothing changes."""
         for _ in range(10):
             before = len(self.cluster.writes)
-            self.cluster.settle(self.unready)
+            self.cluster.settle(self.unready, self.broken)
             await self.fact()
             if len(self.cluster.writes) == before:
                 return
@@ -125,9 +137,55 @@ class Theatre:
         template["spec"]["containers"][0]["image"] = image
         self.cluster.edit("Deployment", "podinfo", {"spec": {"template": template}})
 
+    def heard(self) -> list[str]:
+        """Texts since the last call."""
+        texts = self.messages()
+        new, self._heard = texts[self._heard :], len(texts)
+        return new
+
+    def alerts(self) -> list[tuple[str, str]]:
+        """(severity, message) of all alerts."""
+        return [(each.alert.severity, each.alert.message) for each in self.bus.notices() if each.alert]
+
+    def ask(self, request: str) -> None:
+        """`kubectl annotate canary/podinfo serinus.dev/request=…`"""
+        self.edit({"metadata": {"annotations": {"serinus.dev/request": request}}})
+
+    def edit(self, change: Json) -> None:
+        """Somebody edits the Canary."""
+        self.cluster.edit("Canary", "podinfo", change)
+
+    async def wait(self, seconds: float) -> None:
+        """Time passes, and somebody looks."""
+        self.clock.time += timedelta(seconds=seconds)
+        await self.fact()
+
+    async def look(self) -> str:
+        """What the sweep would find."""
+        return await self.reconciler.due_for_a_look(self.canary, self.clock.now(), timedelta(seconds=5))
+
+    def asks(self) -> str:
+        """What the pending tick asks."""
+        return str(self.canary["status"]["serinus"].get("tick", {}).get("purpose", ""))
+
     def weights(self) -> tuple[int, int]:
         backends = self.cluster.of("ApisixRoute", "podinfo-podinfo-canary")["spec"]["http"][0]["backends"]
         return backends[0]["weight"], backends[1]["weight"]
+
+
+def check(name: str, kind: wire.CheckKind, outcome: wire.Outcome, message: str = "") -> wire.Check:
+    return wire.Check(name=name, kind=kind, outcome=outcome, message=message)
+
+
+async def progressing(canary: Json | None = None, extra: Iterable[Json] = (), steps: int = 1) -> Theatre:
+    """The guide's canary with a new image, after so many passed checks."""
+    theatre = await initialized(canary, extra)
+    theatre.release()
+    await theatre.settle()
+    for _ in range(steps):
+        await theatre.tick()
+    theatre.heard()
+    return theatre
 
 
 async def initialized(canary: Json | None = None, extra: Iterable[Json] = ()) -> Theatre:

@@ -143,12 +143,12 @@ async def test_an_idle_target_that_is_scaled_up_goes_back_to_zero() -> None:
 async def test_reverting_on_deletion() -> None:
     theatre = await initialized(with_spec(revertOnDeletion=True))
     assert theatre.canary["metadata"]["finalizers"] == ["finalizer.flagger.app"]
-    theatre.cluster.edit("Canary", "podinfo", {"metadata": {"deletionTimestamp": "2026-01-01T00:10:00Z"}})
+    theatre.cluster.remove("Canary", "podinfo")
     await theatre.settle()
     assert theatre.cluster.of("Deployment", "podinfo")["spec"]["replicas"] == 1
     assert theatre.cluster.of("Service", "podinfo")["spec"]["selector"] == {"app": "podinfo"}
     assert ("ApisixRoute", "test", "podinfo-podinfo-canary") not in theatre.cluster.objects
-    assert theatre.canary["metadata"]["finalizers"] == []
+    assert ("Canary", "test", "podinfo") not in theatre.cluster.objects
     assert theatre.messages()[-2:] == ["Terminating canary podinfo.test", "Terminated canary podinfo.test"]
 
 

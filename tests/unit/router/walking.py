@@ -90,7 +90,12 @@ class World:
 
     def converge(self) -> None:
         document = {"spec": {"replicas": self.replicas}}
-        found = Found(target=None if self.seen.target_missing else document, hold=self.seen.hold)
+        known = self.seen.revision in {self.state.revision, self.state.promoted}
+        found = Found(
+            target=None if self.seen.target_missing else document,
+            hold=self.seen.hold,
+            config_problem="not a new revision" if known else "",  # its hash would never be one of the walk's names
+        )
         canary = replace(CANARY, spec=self.spec)
         if wanted.hands_off(canary, self.state, found, bool(self.seen.refusals)):
             return
