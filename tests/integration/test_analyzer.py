@@ -15,6 +15,7 @@ import pytest_asyncio
 from aiohttp import web
 from pydantic import SecretStr
 
+from sandbox.apiserver.server import ApiServer
 from sandbox.nats import NatsServer
 from services.analyzer.app import app
 from services.analyzer.settings import AnalyzerSettings
@@ -47,6 +48,7 @@ class Slow:
     at_once: int = 0
     queries: Counter[str] = field(default_factory=Counter)
     calls: list[str] = field(default_factory=list)
+    authorizations: list[str] = field(default_factory=list)
     open: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def answer(self, request: web.BaseRequest) -> web.Response:
@@ -64,6 +66,8 @@ class Slow:
             await self.open.wait()
         else:
             query = request.query["query"]
+            if "Authorization" in request.headers:
+                self.authorizations.append(request.headers["Authorization"])
             self.queries[query] += 1
             if query.startswith("patient"):
                 await self.open.wait()
@@ -258,7 +262,7 @@ async def test_told_to_stop_it_ends_what_it_has_begun(
         slow.open.set()
         assert await child.ended() == 0
     judged = [line for line in child.lines if line["msg"] == "judged analysis: pass"]
-    assert [(line["canary"], line["cause"]) for line in judged] == [("shop/canary-300", "tick/canary-300/300")]
+    assert [(line["canary"], line["cause"]) for line in judged] == [("canary-300.shop", "tick/canary-300/300")]
     (verdict,) = await verdicts(admin, 1)
     assert verdict.judged_by.endswith(f"/{child.process.pid}")
 
@@ -322,3 +326,28 @@ async def test_whatever_is_wrong_each_check_says_what_and_nothing_blocks(
         "empty": ("error", "Metric query failed for no usable metrics template and query were configured"),
     }
     assert json.loads(verdict.model_dump_json())["checks"][0]["reason"]
+
+
+async def test_a_missing_secret_is_an_error_until_it_is_there(
+    nats: NatsServer, admin: Plain, router: Joined, slow: Slow
+) -> None:
+    """By the API emulator; the secret's content reaches Prometheus and nobody else."""
+    secret = SecretRef(namespace="default", name="prometheus")
+    guarded = Provider(address=slow.url, secret=secret, template="errors.default")
+    asked = metric("errors", slow.url, source=MetricSource.TEMPLATE, provider=guarded)
+    async with ApiServer() as cluster, cluster.api() as people, analyzer(nats, kube_url=cluster.url):
+        await send(router, asking(600, asked))
+        (missing,) = await verdicts(admin, 1)
+        data = {"username": "bWU=", "password": "aHVudGVyMg=="}
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "prometheus"}, "data": data}
+        await people.create("/api/v1/namespaces/default/secrets", body)
+        await send(router, asking(601, asked))
+        _, found = await verdicts(admin, 2)
+        verbs = {each.verb for each in cluster.requests if each.agent == "serinus-analyzer"}
+    assert [(check.outcome, check.message) for check in missing.checks] == [
+        (Outcome.ERROR, 'Metric template errors.default secret prometheus error: secrets "prometheus" not found')
+    ]
+    assert found.outcome is Outcome.PASS
+    assert slow.authorizations == ["Basic bWU6aHVudGVyMg=="]
+    assert "hunter2" not in found.model_dump_json()
+    assert verbs == {"get"}
