@@ -23,6 +23,8 @@ def merge_patch(have: Json, want: Json, *, exact: bool = True) -> Json:
 
 
 def _change(have: Any, want: Any, exact: bool) -> Any:
+    if want == {} and have is None and not exact:
+        return _SAME  # no keys of ours, and an API server drops an empty map
     if isinstance(have, dict) and isinstance(want, dict):
         inner = merge_patch(have, want, exact=exact)
         return inner if inner else _SAME
