@@ -87,7 +87,7 @@ def noisy() -> NoReturn:
     """Everything that may be written by anybody, and then a crash."""
     logs.configure("watcher", "debug")
     log.info("grüße %s", "\udcff\nand a second line", extra={"odd": object(), "msg_id": 7})
-    with logs.bound("test/podinfo", "tick/1"):
+    with logs.bound("podinfo.test", "tick/1"):
         log.debug("inside")
     logging.getLogger("aiohttp.client").debug("a whole body")
     logging.getLogger("nats.aio.client").warning("a library's word")

@@ -25,7 +25,7 @@ async def test_whoever_writes_a_line_it_is_json_and_the_crash_is_the_last() -> N
     first, inside, library, unspeakable, old, *rest = child.lines
     assert first["msg"] == "grüße \udcff\nand a second line"
     assert (first["msg_id"], "object object" in first["odd"], "canary" in first) == (7, True, False)
-    assert (inside["level"], inside["canary"], inside["cause"]) == ("debug", "test/podinfo", "tick/1")
+    assert (inside["level"], inside["canary"], inside["cause"]) == ("debug", "podinfo.test", "tick/1")
     assert (library["msg"], library["level"]) == ("a library's word", "warn")  # and no body at debug
     assert (unspeakable["msg"], unspeakable["level"]) == ("a line can't be logged: '%d'", "error")
     assert (old["logger"], old["level"]) == ("py.warnings", "warn")
@@ -74,23 +74,23 @@ log = logging.getLogger("tests.logs")
 
 
 def test_what_is_bound_is_bound_inside_only_and_the_inner_wins(lines: Lines) -> None:
-    with logs.bound("test/a", "1"):
+    with logs.bound("a.test", "1"):
         with logs.bound(cause="2"):
             log.info("x")
         log.info("x")
     log.info("x")
     assert [(line.get("canary"), line.get("cause")) for line in lines()] == [
-        ("test/a", "2"),
-        ("test/a", "1"),
+        ("a.test", "2"),
+        ("a.test", "1"),
         (None, None),
     ]
 
 
 def test_a_callers_own_keys_never_replace_ours(lines: Lines) -> None:
-    with logs.bound("test/a", "1"):
+    with logs.bound("a.test", "1"):
         log.warning("x", extra={"level": "mine", "canary": "mine", "service": "mine", "checks": 3})
     (line,) = lines()
-    assert (line["level"], line["canary"], line["service"], line["checks"]) == ("warn", "test/a", "router", 3)
+    assert (line["level"], line["canary"], line["service"], line["checks"]) == ("warn", "a.test", "router", 3)
 
 
 def test_an_exception_has_its_cause_and_its_stack(lines: Lines) -> None:
