@@ -1,9 +1,11 @@
-"""The same stories with a real API server, its controllers and our caches; only the bus and the judge are in memory.
+"""The same stories over HTTP, with controllers and our caches: on the embedded API server, and on the real one in the
+cluster suite. Only the bus and the judge are in memory.
 
 What fakes can only claim: nothing that the server defaults is taken for a difference, and nothing at rest is written.
 """
 
 import asyncio
+import contextlib
 import copy
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sandbox.apiserver.server import ApiServer
 from sandbox.controlplane.api import Api
 from sandbox.controlplane.binaries import BinariesMissing, locate
 from sandbox.controlplane.kubelet import FakeKubelet
@@ -29,7 +32,7 @@ from tests.fakes.bus import FakeBus
 from tests.story.theatre import guide
 from tests.unit.kube.conftest import Access
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 ROOT = Path(__file__).parents[2]
 CRDS = (*sorted((ROOT / "k8s/crds").glob("*s.yaml")), ROOT / "sandbox/crds/apisix.yaml")
 NAMESPACE = "test"
@@ -119,22 +122,35 @@ async def writes() -> Counter[str]:
     return Counter()
 
 
-@pytest.fixture
-async def cluster(tmp_path: Path, writes: Counter[str]) -> AsyncIterator[Cluster]:
+@contextlib.asynccontextmanager
+async def embedded(_: Path) -> AsyncIterator[ApiServer]:
+    async with ApiServer() as server:
+        yield server
+
+
+@contextlib.asynccontextmanager
+async def real(folder: Path) -> AsyncIterator[ControlPlane]:
     try:
         found = locate()
     except BinariesMissing as missing:
         pytest.fail(str(missing))
-    async with ControlPlane(tmp_path, binaries=found) as plane, plane.api() as api:
+    async with ControlPlane(folder, binaries=found) as plane:
+        yield plane
+
+
+@pytest.fixture(params=[embedded, pytest.param(real, marks=pytest.mark.cluster)], ids=lambda each: str(each.__name__))
+async def cluster(request: pytest.FixtureRequest, tmp_path: Path, writes: Counter[str]) -> AsyncIterator[Cluster]:
+    async with request.param(tmp_path / "server") as server, server.api() as api:
         await _prepare(api)
-        token = plane.data / "router-token"
-        token.write_text(plane.admin_token)
+        token = tmp_path / "router-token"
+        token.write_text(server.admin_token)
+        ca_file = str(server.ca_file or "")
         access = await door.connect(
-            Access(plane.url, kube_token_file=str(token), kube_ca_file=str(plane.ca_file)),
+            Access(server.url, kube_token_file=str(token), kube_ca_file=ca_file),
             field_manager="serinus-router",
             observe=lambda verb, kind, outcome, _: writes.update([f"{verb} {kind} {outcome}"]),
         )
-        async with FakeKubelet(plane.url, plane.admin_token, plane.ca_file):
+        async with FakeKubelet(server.url, server.admin_token, server.ca_file):
             made = Cluster(api, access)
             following = asyncio.create_task(made.caches.run())
             await made.caches.wait_synced()
