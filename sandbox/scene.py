@@ -69,10 +69,19 @@ class Scene:
     listener: Listener
 
     def log(self, service: str) -> list[Json]:
-        """Every line that the service's pods have written so far, whatever pod, in order of time."""
-        files = (self.stage.directory / "pods" / "logs").glob(f"{installed.NAMESPACE}_serinus-{service}-*.log")
-        lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        """Every line that the service's pods have written so far, in order of time."""
+        lines = [line for lines in self.logs_by_pod(service).values() for line in lines]
         return sorted(lines, key=lambda line: line["ts"])
+
+    def logs_by_pod(self, service: str) -> dict[str, list[Json]]:
+        """The same by pod, dead ones included."""
+        folder, prefix = self.stage.directory / "pods" / "logs", f"{installed.NAMESPACE}_serinus-{service}-"
+        return {
+            file.stem.removeprefix(f"{installed.NAMESPACE}_"): [
+                json.loads(line) for line in file.read_text().splitlines()
+            ]
+            for file in sorted(folder.glob(f"{prefix}*.log"))
+        }
 
 
 @asynccontextmanager
