@@ -5,6 +5,7 @@ It is both the API and, since nothing lags here, the caches. `crash_after` makes
 
 import copy
 import itertools
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -26,6 +27,7 @@ class FakeCluster:
         self.objects: dict[tuple[str, str, str], Json] = {}
         self.writes: list[tuple[str, str, str]] = []
         self._versions = itertools.count(1)
+        self._made: Counter[tuple[str, str, str]] = Counter()
         self.crash_after: int | None = None
         self.crash_before: int | None = None
         self.refusals: dict[tuple[str, str], Exception] = {}
@@ -47,7 +49,7 @@ class FakeCluster:
         self._about_to("create", key)
         made = copy.deepcopy(body)
         made.pop("status", None)
-        made["metadata"].update(uid=f"uid-{key[0]}-{key[2]}", generation=1, creationTimestamp="2026-01-01T00:00:00Z")
+        made["metadata"].update(uid=self._uid(key), generation=1, creationTimestamp="2026-01-01T00:00:00Z")
         self._store(key, made)
         self._written("create", key)
         return copy.deepcopy(made)
@@ -71,8 +73,20 @@ class FakeCluster:
         if have is None or (uid and uid != json.uid(have)):
             return
         self._about_to("delete", key)
-        del self.objects[key]
+        self._delete(key)
         self._written("delete", key)
+
+    def _delete(self, key: tuple[str, str, str]) -> None:
+        """At once, or when the last finalizer goes."""
+        if self.objects[key]["metadata"].get("finalizers"):
+            self._change(key, {"metadata": {"deletionTimestamp": self.time}}, "", "kubectl")
+        else:
+            del self.objects[key]
+
+    def _uid(self, key: tuple[str, str, str]) -> str:
+        """Another one for every object, and for the first of a name one that tests can spell."""
+        self._made[key] += 1
+        return f"uid-{key[0]}-{key[2]}" + (f"-{self._made[key]}" if self._made[key] > 1 else "")
 
     def _change(self, key: tuple[str, str, str], patch: Json, subresource: str, manager: str) -> None:
         """A merge patch: the status through its own door only, a generation for every change of the rest but metadata,
@@ -127,7 +141,7 @@ class FakeCluster:
         have = self.objects.get(key)
         generation = json.number(have, "metadata", "generation") + 1
         made["metadata"] = {
-            "uid": f"uid-{key[0]}-{key[2]}", "creationTimestamp": "2026-01-01T00:00:00Z", **made["metadata"],
+            "uid": json.uid(have) or self._uid(key), "creationTimestamp": "2026-01-01T00:00:00Z", **made["metadata"],
             "generation": generation,
         }  # fmt: skip
         if have and "status" in have:
@@ -143,13 +157,10 @@ class FakeCluster:
         self._change((kind, "test", name), {"status": status}, "status", manager)
 
     def remove(self, kind: str, name: str, namespace: str = "test") -> Json:
-        """Somebody deletes this object: at once, or when its last finalizer has gone."""
+        """Somebody deletes this object; as it was."""
         key = (kind, namespace, name)
         have = self.objects[key]
-        if have["metadata"].get("finalizers"):
-            self._change(key, {"metadata": {"deletionTimestamp": self.time}}, "", "kubectl")
-        else:
-            del self.objects[key]
+        self._delete(key)
         return have
 
     def settle(self, unready: Iterable[str] = (), broken: Iterable[str] = ()) -> None:

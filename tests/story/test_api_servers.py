@@ -5,7 +5,6 @@ What fakes can only claim: nothing that the server defaults is taken for a diffe
 """
 
 import asyncio
-import contextlib
 import copy
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -13,13 +12,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import yaml
 
-from sandbox.apiserver.server import ApiServer
 from sandbox.controlplane.api import Api
-from sandbox.controlplane.binaries import BinariesMissing, locate
 from sandbox.controlplane.kubelet import FakeKubelet
-from sandbox.controlplane.server import ControlPlane
 from services.router.app import Kept
 from services.router.objects import Options
 from services.router.reconcile import Reconciler, Rules
@@ -29,12 +24,10 @@ from shared.kube.caches import Caches, Follow
 from shared.kube.json import Json
 from shared.wire import messages as wire
 from tests.fakes.bus import FakeBus
+from tests.story.servers import embedded, install, opened, real
 from tests.story.theatre import guide
-from tests.unit.kube.conftest import Access
 
 pytestmark = pytest.mark.timeout(180)
-ROOT = Path(__file__).parents[2]
-CRDS = (*sorted((ROOT / "k8s/crds").glob("*s.yaml")), ROOT / "sandbox/crds/apisix.yaml")
 NAMESPACE = "test"
 
 
@@ -122,33 +115,12 @@ async def writes() -> Counter[str]:
     return Counter()
 
 
-@contextlib.asynccontextmanager
-async def embedded(_: Path) -> AsyncIterator[ApiServer]:
-    async with ApiServer() as server:
-        yield server
-
-
-@contextlib.asynccontextmanager
-async def real(folder: Path) -> AsyncIterator[ControlPlane]:
-    try:
-        found = locate()
-    except BinariesMissing as missing:
-        pytest.fail(str(missing))
-    async with ControlPlane(folder, binaries=found) as plane:
-        yield plane
-
-
 @pytest.fixture(params=[embedded, pytest.param(real, marks=pytest.mark.cluster)], ids=lambda each: str(each.__name__))
 async def cluster(request: pytest.FixtureRequest, tmp_path: Path, writes: Counter[str]) -> AsyncIterator[Cluster]:
     async with request.param(tmp_path / "server") as server, server.api() as api:
         await _prepare(api)
-        token = tmp_path / "router-token"
-        token.write_text(server.admin_token)
-        ca_file = str(server.ca_file or "")
-        access = await door.connect(
-            Access(server.url, kube_token_file=str(token), kube_ca_file=ca_file),
-            field_manager="serinus-router",
-            observe=lambda verb, kind, outcome, _: writes.update([f"{verb} {kind} {outcome}"]),
+        access = await opened(
+            server, tmp_path, lambda verb, kind, outcome, _: writes.update([f"{verb} {kind} {outcome}"])
         )
         async with FakeKubelet(server.url, server.admin_token, server.ca_file):
             made = Cluster(api, access)
@@ -161,13 +133,7 @@ async def cluster(request: pytest.FixtureRequest, tmp_path: Path, writes: Counte
 
 
 async def _prepare(api: Api) -> None:
-    crds: list[Json] = [crd for path in CRDS for crd in yaml.safe_load_all(path.read_text()) if crd]
-    for crd in crds:
-        await api.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
-        await api.until(
-            f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd['metadata']['name']}",
-            lambda seen: any(each["type"] == "Established" for each in json.items(seen, "status", "conditions")),
-        )
+    await install(api)
     await api.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
     await api.until(f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/default", lambda _: True)
     deployment, canary = guide("deployment"), guide("canary")
