@@ -1,8 +1,10 @@
-"""Looks through the caches now and then for what no message has told: a tick that is overdue, a fact that was lost.
+"""Looks through the caches now and then for what no message has told: a tick that is overdue, a fact that was lost,
+an object that isn't as wanted.
 
 It decides nothing: it nudges, and the nudge goes through the inbox like everything else.
 """
 
+import asyncio
 import logging
 from datetime import timedelta
 from typing import Final
@@ -35,6 +37,7 @@ class Sweep:
         now, nudged = self._clock.now(), 0
         beat = int(now.timestamp() / self._period)
         for document in list(self._canaries.all()):
+            await asyncio.sleep(0)  # one look takes half a millisecond, and ticks shall not wait for all of them
             try:
                 reason = await self._reconciler.due_for_a_look(document, now, GRACE)
                 if not reason:

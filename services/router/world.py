@@ -88,6 +88,7 @@ class World:
         tracked = await self._tracked(namespace, target)
         services = self.cache(kinds.SERVICE)
         routes = self.cache(kinds.APISIX_ROUTE)
+        addresses = self._addresses(namespace, names.canary_service, names.primary_service)
         return Found(
             target=target,
             primary=self.cache(kinds.DEPLOYMENT).get(namespace, names.primary),
@@ -101,8 +102,8 @@ class World:
             autoscaler=self._autoscaler(namespace, names.autoscaler),
             primary_autoscaler=self._autoscaler(namespace, names.primary_autoscaler),
             other_autoscaler="" if names.autoscaler else self._scaling(namespace, names.target),
-            nodes=self._addresses(namespace, names.canary_service),
-            primary_nodes=self._addresses(namespace, names.primary_service),
+            nodes=addresses[names.canary_service],
+            primary_nodes=addresses[names.primary_service],
             templates=self._templates(canary),
             configs=tracked.checksums,
             config_problem=tracked.problem,
@@ -122,11 +123,14 @@ class World:
                 return json.name(each)
         return ""
 
-    def _addresses(self, namespace: str, service: str) -> tuple[str, ...]:
-        slices = self.cache(kinds.ENDPOINT_SLICE).by_namespace(namespace)
-        return questions.slices_of(
-            [each for each in slices if json.text(each, "metadata", "labels", _SERVICE_LABEL) == service]
-        )
+    def _addresses(self, namespace: str, *services: str) -> dict[str, tuple[str, ...]]:
+        """Ready addresses behind each of these Services, in one pass: a namespace may hold hundreds of slices."""
+        slices: dict[str, list[Json]] = {service: [] for service in services}
+        for each in self.cache(kinds.ENDPOINT_SLICE).by_namespace(namespace):
+            of = (each["metadata"].get("labels") or {}).get(_SERVICE_LABEL)
+            if of in slices:
+                slices[of].append(each)
+        return {service: questions.slices_of(found) for service, found in slices.items()}
 
     def _templates(self, canary: Canary) -> dict[tuple[str, str], Json]:
         cache, found = self.cache(kinds.METRIC_TEMPLATE), {}
@@ -149,10 +153,10 @@ class World:
     def _rival(self, canary: Canary) -> str:
         """An older Canary of the same target; the first of equals by name."""
         mine = (json.text(canary.document, "metadata", "creationTimestamp"), canary.spec.name)
-        target = (canary.spec.target_kind, canary.spec.target)
         for each in self.cache(kinds.CANARY).by_namespace(canary.spec.namespace):
-            other = (json.text(each, "spec", "targetRef", "kind"), json.text(each, "spec", "targetRef", "name"))
-            if json.uid(each) == canary.spec.uid or other != target:
+            if json.text(each, "spec", "targetRef", "name") != canary.spec.target or json.uid(each) == canary.spec.uid:
+                continue
+            if json.text(each, "spec", "targetRef", "kind") != canary.spec.target_kind:
                 continue
             if (json.text(each, "metadata", "creationTimestamp"), json.name(each)) < mine:
                 return f"{json.name(each)}.{json.namespace(each)}"
