@@ -1,35 +1,34 @@
 """From the inbox to the reconciler: one durable a partition, one message of a partition at a time."""
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Protocol
 
 from pydantic import TypeAdapter
 
-from services.router.reconcile import Reconciler
 from shared.bus.broker import Broker
 from shared.bus.consume import Delivery, consume
 from shared.errors import Conflict
 from shared.runtime.serve import Runtime
 from shared.wire import subjects
-from shared.wire.messages import Fact, Inbound, Nudge, Verdict
+from shared.wire.messages import CanaryRef, Fact, Inbound, Nudge, Verdict
 
 INBOUND: Final[TypeAdapter[Fact | Verdict | Nudge]] = TypeAdapter(Inbound)
 MOST_CONFLICTS: Final = 5
 """Lost races that are decided anew at once; a sixth goes back to the queue."""
 
 
-def register(broker: Broker, reconciler: Reconciler, runtime: Runtime) -> None:
+class Handles(Protocol):
+    """What a message needs of the reconciler."""
+
+    async def handle(self, received: Fact | Verdict | Nudge) -> None: ...
+    async def refresh(self, ref: CanaryRef) -> None: ...
+
+
+def register(broker: Broker, reconciler: Handles, runtime: Runtime) -> None:
     """All replicas serve all partitions; the bus lets one message of a partition be under way."""
 
     async def handle(message: Fact | Verdict | Nudge, _: Delivery) -> None:
-        for attempt in range(MOST_CONFLICTS + 1):
-            try:
-                await reconciler.handle(message)
-                return
-            except Conflict:
-                runtime.metrics.inc("serinus_commit_conflicts_total")
-                if attempt == MOST_CONFLICTS:
-                    raise
-                await reconciler.refresh(message.canary)
+        await decide(reconciler, message, lambda: runtime.metrics.inc("serinus_commit_conflicts_total"))
 
     for partition in range(subjects.PARTITIONS):
         consume(
@@ -43,3 +42,16 @@ def register(broker: Broker, reconciler: Reconciler, runtime: Runtime) -> None:
             service="router",
             max_deliver=20,
         )
+
+
+async def decide(reconciler: Handles, message: Fact | Verdict | Nudge, on_conflict: Callable[[], None]) -> None:
+    """A lost race is decided anew, on what is there now."""
+    for attempt in range(MOST_CONFLICTS + 1):
+        try:
+            await reconciler.handle(message)
+            return
+        except Conflict:
+            on_conflict()
+            if attempt == MOST_CONFLICTS:
+                raise
+            await reconciler.refresh(message.canary)

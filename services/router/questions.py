@@ -163,11 +163,12 @@ def _templated(scene: Scene, metric: CanaryMetric) -> wire.Metric:
         kind = template.provider.type
         text = f"{prefix} provider {kind} error: this provider is not supported, use prometheus"
         return made.model_copy(update={"error": text})
-    made = made.model_copy(update={"provider": _provider(template, namespace)})
+    provider = _provider(template, namespace, f"{reference.name}.{namespace}")
+    made = made.model_copy(update={"provider": provider})
     return _rendered(scene, metric, made, template.query, f"{prefix} query render error: ")
 
 
-def _provider(template: MetricTemplateSpec, namespace: str) -> wire.Provider:
+def _provider(template: MetricTemplateSpec, namespace: str, name: str) -> wire.Provider:
     secret = template.provider.secret_ref
     return wire.Provider(
         type=template.provider.type,
@@ -175,6 +176,7 @@ def _provider(template: MetricTemplateSpec, namespace: str) -> wire.Provider:
         headers={key: list(values) for key, values in template.provider.headers.items()},
         insecure_skip_verify=template.provider.insecure_skip_verify,
         secret=wire.SecretRef(namespace=namespace, name=secret.name) if secret else None,
+        template=name,
     )
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from shared.errors import Conflict
+from shared.errors import Conflict, RetryLater
 from shared.kube import json, kinds
 from shared.kube.errors import AlreadyExists, Gone
 from shared.kube.json import Json
@@ -33,12 +33,15 @@ class FakeCluster:
         self.refusals: dict[tuple[str, str], Exception] = {}
         """What the API answers to a verb on a kind instead of doing it."""
         self.reads: list[tuple[str, str]] = []
+        self.unreadable = False
         self.time = "2026-01-01T00:00:00Z"
         """Stamp of managedFields."""
 
     # --- the API ---------------------------------------------------------------------------------------------
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Json | None:
+        if self.unreadable:
+            raise RetryLater("the API server is away")
         self.reads.append((kind.kind, name))
         return copy.deepcopy(self.objects.get((kind.kind, namespace, name)))
 

@@ -100,6 +100,7 @@ async def test_a_weight_step_costs_one_route_write_one_status_write_and_one_even
     await theatre.settle()
     for _ in range(3):
         theatre.cluster.writes.clear()
+        theatre.cluster.reads.clear()
         before = len(theatre.bus.events())
         await theatre.tick()
         assert sorted(theatre.cluster.writes) == [
@@ -107,6 +108,7 @@ async def test_a_weight_step_costs_one_route_write_one_status_write_and_one_even
             ("patch", "Canary", "podinfo"),
         ]
         assert len(theatre.bus.events()) == before + 1
+        assert theatre.cluster.reads == []
 
 
 async def test_a_canary_at_rest_writes_nothing() -> None:

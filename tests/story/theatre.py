@@ -46,6 +46,7 @@ class Theatre:
             self.cluster.put(each)
         self.commits: list[Committed] = []
         self.stale = 0
+        self.schema_problem = ""
         self.crashes = 0
         self._facts = 0
         self._heard = 0
@@ -63,7 +64,7 @@ class Theatre:
         )
         return Reconciler(
             world, self.cluster, self.bus, self.clock, rules,
-            schema_problem=lambda: "", on_commit=self.commits.append, on_stale=self._count_stale,
+            schema_problem=lambda: self.schema_problem, on_commit=self.commits.append, on_stale=self._count_stale,
         )  # fmt: skip
 
     def _count_stale(self) -> None:

@@ -13,12 +13,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from services.router.rollout.inputs import Check, Judged, Kind, Look, Outcome, Request, Verb
 from services.router.rollout.machine import decide
 from services.router.rollout.readiness import READY, Readiness
-from services.router.rollout.state import SETTLED, UNDER_WAY, Phase, Purpose, blocked, invariants
+from services.router.rollout.state import UNDER_WAY, Phase, Purpose, State, blocked, invariants
 from tests.unit.router.stage import BROKEN, UNREADY, spec
 from tests.unit.router.walking import OVER, World
 
 HOOKS = ("confirm-rollout", "pre-rollout", "rollout", "confirm-traffic-increase", "confirm-promotion", "post-rollout")
 ENDINGS = (Outcome.PASS, Outcome.FAIL, Outcome.ERROR, Outcome.HOLD)
+ADOPTABLE = [phase for phase in Phase if phase not in {Phase.NEW, Phase.TERMINATING}]
 MANY = 60
 """Ticks within which every rollout ends: ten steps, ten failed checks, a gate, a promotion in steps, hooks, drains."""
 
@@ -30,18 +31,22 @@ class Walk(RuleBasedStateMachine):
         step=st.sampled_from([10, 30, 50, 100]), top=st.sampled_from([10, 50, 100]), back=st.sampled_from([0, 20, 60]),
         hooks=st.sets(st.sampled_from(HOOKS)), threshold=st.integers(1, 3), skip=st.booleans(),
         ending=st.sampled_from(ENDINGS), trouble=st.booleans(), ticks=st.sampled_from([0, 1, 3, 6, 15]),
-        failed_promotion=st.booleans(),
+        failed_promotion=st.booleans(), adopted=st.sampled_from([Phase.NEW] * 9 + ADOPTABLE),
     )  # fmt: skip
     def begin(
         self, step: int, top: int, back: int, hooks: set[str], threshold: int, skip: bool, ending: Outcome,
-        trouble: bool, ticks: int, failed_promotion: bool,
+        trouble: bool, ticks: int, failed_promotion: bool, adopted: Phase,
     ) -> None:  # fmt: skip
-        """A walk begins some way into a first rollout, or after its promotion has failed: walks seldom get so far."""
+        """A walk begins some way into a first rollout, or after its promotion has failed: walks seldom get so far.
+
+        Now and then it begins with what another controller left.
+        """
         self.ending, self.trouble, self.counter = ending, trouble, 1
         self.world = World(spec(
             step=step, max_weight=top, promotion_step=back, hooks=frozenset(hooks), threshold=threshold,
             skip_analysis=skip, deadline=timedelta(seconds=60),
         ))  # fmt: skip
+        self.world.state = State(phase=adopted)
         self.world.send(Look("created"))
         if ticks > 0:
             self.world.change(primary=READY, canary=READY)
@@ -137,6 +142,11 @@ class Walk(RuleBasedStateMachine):
     def edit_more(self, hooks: set[str], skip: bool, back: int) -> None:
         self.world.edit(hooks=frozenset(hooks), skip_analysis=skip, promotion_step=back)
 
+    @rule(chance=st.integers(0, 9))
+    def delete(self, chance: int) -> None:
+        if chance == 0:
+            self.world.edit(deleting=True, revert_on_deletion=True)
+
     @rule(seconds=st.integers(1, 90))
     def wait(self, seconds: int) -> None:
         self.world.now += timedelta(seconds=seconds)
@@ -178,6 +188,7 @@ class Walk(RuleBasedStateMachine):
         assert state.tick is None
         assert state.weight in {0, 100}
         assert state.weight == 0 or state.phase is Phase.FAILED
+        assert state.phase is not Phase.TERMINATING or "terminated" in state.noticed
 
     # --- means -----------------------------------------------------------------------------------------------
 
@@ -223,7 +234,7 @@ class Walk(RuleBasedStateMachine):
             world.send(Look("time"))
             if world.state.tick is not None:
                 self._judge(self.ending, False, False)
-        allowed = SETTLED | {Phase.NEW, Phase.INITIALIZING, Phase.WAITING, Phase.PROMOTING}
+        allowed = OVER | {Phase.NEW, Phase.INITIALIZING, Phase.WAITING, Phase.PROMOTING}
         assert world.state.phase in allowed, world.state.phase
         assert world.state.phase is not Phase.PROMOTING or world.seen.primary_promotion == world.state.promotion
 
