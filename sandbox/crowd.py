@@ -43,7 +43,7 @@ async def gathered(api: Api, count: int, *, max_weight: int = 100, timeout: floa
     members = [Member(f"app-{number:03}") for number in range(count)]
     await api.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
     await each(members, lambda member: _create(api, member, max_weight))
-    await each(members, lambda member: _phase(api, member, "Initialized", timeout))
+    await each(members, lambda member: _rested(api, member, timeout))
     return members
 
 
@@ -65,14 +65,15 @@ async def _create(api: Api, member: Member, max_weight: int) -> None:
         await api.create(f"{collection.format(NAMESPACE)}", manifest)
 
 
-async def _phase(api: Api, member: Member, phase: str, timeout: float) -> None:
-    """That phase, and nothing pending any more."""
+async def _rested(api: Api, member: Member, timeout: float) -> None:
+    """Initialized, and the last thing that follows from it has happened: the target has no replicas any more."""
 
     def done(found: Json) -> bool:
         status = found.get("status", {})
-        return status.get("phase") == phase and not status["serinus"].get("tick")
+        return status.get("phase") == "Initialized" and not status["serinus"].get("tick")
 
     await api.until(member.canary, done, timeout=timeout)
+    await api.until(member.target, lambda found: found["spec"]["replicas"] == 0, timeout=timeout)
 
 
 def _manifests(name: str, max_weight: int) -> list[tuple[str, Json]]:
