@@ -107,7 +107,9 @@ def _passed(c: Context, state: State, drafts: tuple[Draft, ...]) -> Step:
         (c.seen.canary.ready, texts.canary_unready(c.spec, c.seen.canary.text)),
     ):
         if not ready:
-            return Step(state, (*drafts, texts.warning(Event.PENDING, text)), again)
+            waits = once(replace(c, state=state), "pending", texts.warning(Event.PENDING, text))
+            return Step(waits.state if waits else state, (*drafts, *(waits.events if waits else ())), again)
+    state = forget(state, "pending:")
     gates = tuple(draft for draft in told(c, Kind.GATE) if not draft.warning)
     refused = refused_gate(c)
     if not refused:
