@@ -38,6 +38,9 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
 @pytest.mark.timeout(500)
 async def test_analyzers_scale_alone(scene: Scene) -> None:
     others = await _restarts(scene, but="analyzer")
+    async with asyncio.timeout(60):
+        while not any(_analyses(scene).values()):  # the first steps come due an interval after the releases
+            await asyncio.sleep(0.1)
 
     alone = await _judged(scene, WINDOW)
     await _scale(scene, 4)
@@ -53,7 +56,7 @@ async def test_analyzers_scale_alone(scene: Scene) -> None:
     assert together.total() >= 3 * alone.total()
     assert len(together) == 4, "all replicas have a share"
     assert min(together.values()) >= together.total() / 8
-    assert len(again) == 1
+    assert sorted(again.values())[:-1] <= [1, 1, 1], "who leaves may finish what it has in hand"
     assert await _restarts(scene, but="analyzer") == others, "nothing else restarts"
     _each_tick_is_judged_once(scene)
 
