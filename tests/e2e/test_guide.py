@@ -16,6 +16,9 @@ import pytest_asyncio
 
 from sandbox.application import Behaviour
 from sandbox.controlplane.api import Json
+from sandbox.gateway import controller
+from sandbox.gateway.server import METRICS_PATH, Gateway
+from sandbox.prometheus import Target
 from sandbox.scene import Scene, opened
 from sandbox.stage import Options
 from tests.e2e.rollouts import Rollout, analysis, manifest, renamed
@@ -30,6 +33,7 @@ BEHAVIOURS = {
     "stefanprodan/podinfo:6.2.0": Behaviour(latency_seconds=0.8),
     "stefanprodan/podinfo:6.3.0": Behaviour(fail_ratio=0.18),
 }
+CACHING = "apisix-gateway.caching"
 ERRORS = "hey -z 4m -c 5 -q 5 -host app.example.com http://apisix-gateway.apisix/status/500"
 NOT_FOUND = {
     "name": "404s percentage",
@@ -58,8 +62,17 @@ Plays = dict[str, "asyncio.Task[Played]"]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
-    async with opened(tmp_path_factory.mktemp("guide"), Options(behaviours=dict(BEHAVIOURS))) as scene:
+    """With a second gateway beside the guide's: one whose metrics page is rendered every 15 s, as from APISIX 3.14 on."""
+    async with (
+        opened(tmp_path_factory.mktemp("guide"), Options(behaviours=dict(BEHAVIOURS))) as scene,
+        Gateway(scene.stage.network, version="3.18.0", host=CACHING) as caching,
+    ):
+        ports = (scene.stage.gateway.metrics_port, caching.metrics_port)
+        scene.stage.prometheus.scrape(Target("apisix", f"127.0.0.1:{port}", METRICS_PATH) for port in ports)
+        following = asyncio.create_task(controller.follow(scene.stage.api, caching))
         yield scene
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -76,6 +89,7 @@ async def plays(scene: Scene) -> AsyncIterator[Plays]:
     }
     for namespace, (edit, image, extra) in variants.items():
         found[namespace] = asyncio.create_task(_variant(Rollout(scene, namespace), edit, image, extra))
+    found["cached"] = asyncio.create_task(_behind_the_caching_gateway(Rollout(scene, "cached")))
     found["hpa"] = asyncio.create_task(_scaled(Rollout(scene, "hpa")))
     yield found
     for task in found.values():
@@ -144,6 +158,21 @@ async def _variant(rollout: Rollout, edit: Callable[[Json], None], image: str, e
         played.seen["whole"] = await _whole_route(rollout)
     played.canary = await rollout.over()
     return played
+
+
+async def _behind_the_caching_gateway(rollout: Rollout) -> Played:
+    """The guide at its own interval of 10 s, where numbers are up to 15 s old."""
+
+    def edit(canary: Json) -> None:
+        hook = canary["spec"]["analysis"]["webhooks"][0]
+        hook["metadata"]["cmd"] = hook["metadata"]["cmd"].replace("apisix-gateway.apisix", CACHING)
+
+    await rollout.scene.plane.kubectl("create", "ns", rollout.namespace)
+    await rollout.apply("deployment", "route", "canary", edit=edit)
+    await rollout.initialized()
+    await rollout.visited(f"hey -z 5m -q 10 -c 1 -host {rollout.namespace}.example.com http://{CACHING}/api/info")
+    await rollout.release(GOOD)
+    return Played(rollout, await rollout.over())
 
 
 async def _scaled(rollout: Rollout) -> Played:
@@ -264,10 +293,18 @@ async def test_the_rollback_is_logged_as_in_the_guide(plays: Plays, scene: Scene
         ("all-missing", "Failed"),
         ("slow-answers", "Failed"),
         ("eighteen", "Failed"),
+        ("cached", "Succeeded"),
     ],
 )
 async def test_the_variant_ends_as_it_should(plays: Plays, namespace: str, phase: str) -> None:
     assert (await plays[namespace]).phase == phase
+
+
+async def test_no_check_fails_for_numbers_that_are_merely_old(plays: Plays) -> None:
+    told = (await plays["cached"]).rollout.scene.listener.of("cached")
+
+    assert max(event["failed_checks"] for event in told) == 0
+    assert [event["weight"] for event in told if event["type"] == "advanced"] == [10, 20, 30, 40, 50]
 
 
 async def test_the_guides_template_reads_100_of_a_healthy_canary(plays: Plays) -> None:
