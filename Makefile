@@ -45,6 +45,10 @@ demo: $(READY) ## the guide in about two minutes: a promotion and a rollback
 up: $(READY) ## the four services against KUBECONFIG=… NATS_URL=… METRICS_SERVER=…
 	$(BIN)/python -m sandbox.up
 
+bench: $(READY) ## the figures that the documents quote, on the real control plane
+	$(BIN)/python -m bench revision
+	$(BIN)/python -m bench ticks
+
 docs: $(READY) ## writes the generated pages of docs/
 	$(BIN)/python -m tools.docs
 
