@@ -98,7 +98,8 @@ class Converge:
             cache.forget(namespace, want.name, json.uid(have))
         else:
             patch = difference(have, want)
-            patch.setdefault("metadata", {})["resourceVersion"] = json.version(have)
+            if want.exact:  # a difference of whole subtrees is one of this version; a number is right for any
+                patch.setdefault("metadata", {})["resourceVersion"] = json.version(have)
             cache.absorb(await self._cluster.patch(want.kind, namespace, want.name, patch))
 
     async def _copy(self, canary: Canary, copy: wanted.Copy) -> None:

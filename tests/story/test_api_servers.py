@@ -15,6 +15,7 @@ import pytest
 
 from sandbox.controlplane.api import Api
 from sandbox.controlplane.kubelet import FakeKubelet
+from services.router import handlers
 from services.router.app import Kept
 from services.router.objects import Options
 from services.router.reconcile import Reconciler, Rules
@@ -77,7 +78,11 @@ class Cluster:
         return wire.CanaryRef(namespace=NAMESPACE, name="podinfo", uid=json.uid(self.canary))
 
     async def look(self) -> None:
-        await self.router.handle(wire.Nudge(id="look", canary=self.ref, reason="test"))
+        await self.handle(wire.Nudge(id="look", canary=self.ref, reason="test"))
+
+    async def handle(self, message: wire.Nudge | wire.Verdict) -> None:
+        """Controllers write all the time: as in the process, a lost race is decided anew."""
+        await handlers.decide(self.router, message, lambda: None)
 
     async def until(self, phase: str, timeout: float = 60.0) -> None:
         """Play on, each tick judged good as soon as its checks could be, until the phase is reached and at rest."""
@@ -101,7 +106,7 @@ class Cluster:
             id=f"verdict/{tick.id}", canary=tick.canary, tick=tick.tick, purpose=tick.question.purpose,
             outcome=wire.Outcome.PASS, checks=checks,
         )  # fmt: skip
-        await self.router.handle(verdict)
+        await self.handle(verdict)
 
     def weights(self) -> dict[str, int]:
         route = self.caches.get(kinds.APISIX_ROUTE, NAMESPACE, "podinfo-podinfo-canary")
