@@ -178,12 +178,20 @@ class FakeCluster:
                 "observedGeneration": json.number(obj, "metadata", "generation"), "replicas": replicas,
                 "updatedReplicas": replicas, "availableReplicas": available, "readyReplicas": available,
             }  # fmt: skip
-            if key[2] in set(broken):
-                status["conditions"] = [
-                    {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"},
-                ]
+            if not available and replicas:
+                status["conditions"] = self._conditions(obj, key[2] in set(broken))
             if obj.get("status") != status:
                 self._store(key, {**obj, "status": status, "metadata": dict(obj["metadata"])})
+
+    def _conditions(self, deployment: Json, exceeded: bool) -> list[Json]:
+        """As the controller reports it: unavailable since it first was, whatever the template."""
+        known = json.items(deployment, "status", "conditions")
+        since = next((each["lastUpdateTime"] for each in known if each["type"] == "Available"), self.time)
+        reason = "ProgressDeadlineExceeded" if exceeded else "ReplicaSetUpdated"
+        return [
+            {"type": "Progressing", "status": str(not exceeded), "reason": reason},
+            {"type": "Available", "status": "False", "reason": "MinimumReplicasUnavailable", "lastUpdateTime": since},
+        ]
 
     def of(self, kind: str, name: str, namespace: str = "test") -> Json:
         return self.objects[kind, namespace, name]

@@ -287,6 +287,48 @@ async def test_a_failed_promotion_and_the_fix_after_it() -> None:
     assert pod["containers"][0]["image"] == "stefanprodan/podinfo:6.0.2"
 
 
+async def test_a_fix_of_a_primary_that_was_down_for_long_gets_its_full_deadline() -> None:
+    """The cluster's report still says since when, and that was about the broken image."""
+    theatre = await progressing(steps=4)
+    theatre.unready = {"podinfo-primary"}
+    await theatre.tick()
+    await theatre.settle()
+    await theatre.wait(61)
+    assert (theatre.phase, theatre.weights()) == ("Failed", (0, 100))
+    await theatre.wait(1200)
+    theatre.release("stefanprodan/podinfo:6.0.2")
+    await theatre.settle()
+    await theatre.tick()
+    await theatre.settle()
+    assert (theatre.phase, theatre.weights()) == ("Promoting", (0, 100))
+    theatre.unready = set()
+    await theatre.settle()
+    await theatre.tick()
+    assert (theatre.phase, theatre.weights()) == ("Succeeded", (100, 0))
+
+
+async def test_a_canary_that_never_comes_up_is_rolled_back_at_its_deadline() -> None:
+    """W-G8: and people hear why."""
+    theatre = await initialized()
+    theatre.unready = {"podinfo"}
+    theatre.release()
+    await theatre.settle()
+    theatre.heard()
+    await theatre.tick()
+    cause = (
+        "canary deployment podinfo.test not ready: waiting for rollout to finish: 0 of 1 (readyThreshold 100%) updated "
+        "replicas are available"
+    )
+    assert theatre.heard() == [
+        cause,
+        f"Rolling back podinfo.test progress deadline exceeded {cause}",
+        "Canary failed! Scaling down podinfo.test",
+    ]
+    assert theatre.alerts()[-1] == ("error", f"Progress deadline exceeded {cause}")
+    await theatre.tick()
+    assert (theatre.phase, theatre.replicas) == ("Failed", 0)
+
+
 async def test_a_first_image_that_cant_start_is_mended_by_the_next() -> None:
     theatre = Theatre()
     theatre.unready = {"podinfo-primary"}

@@ -88,7 +88,7 @@ class Theatre:
         return wire.CanaryRef(namespace="test", name="podinfo", uid="uid-Canary-podinfo")
 
     async def deliver(self, message: wire.Fact | wire.Verdict | wire.Nudge) -> None:
-        self.cluster.time = self.clock.now().replace(microsecond=0).isoformat().replace("+00:00", "Z")
+        self.cluster.time = self.stamp()
         for _ in range(50):
             try:
                 await self.reconciler.handle(message)
@@ -97,6 +97,10 @@ class Theatre:
                 self.crashes += 1
                 self.reconciler = self._process()
         raise AssertionError("the process dies for ever")
+
+    def stamp(self) -> str:
+        """The clock as Kubernetes writes it."""
+        return self.clock.now().replace(microsecond=0).isoformat().replace("+00:00", "Z")
 
     async def fact(self) -> None:
         """Everything in the cluster has changed for all we know."""
@@ -108,6 +112,7 @@ class Theatre:
         """Workloads become ready, and the watcher says so, until nothing changes."""
         for _ in range(10):
             before = len(self.cluster.writes)
+            self.cluster.time = self.stamp()
             self.cluster.settle(self.unready, self.broken)
             await self.fact()
             if len(self.cluster.writes) == before:
