@@ -146,7 +146,7 @@ class Reconciler:
     async def _found(self, canary: Canary, invalid: str) -> Found:
         hold = policy.contested(canary.document, self._clock.now())
         found = await self._world.found(canary, invalid=invalid, hold=hold)
-        if found.target is None or invalid or found.config_problem:
+        if found.target is None or found.config_problem:
             return found
         try:
             selector(canary, found, self._rules.options)

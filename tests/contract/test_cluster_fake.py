@@ -30,11 +30,8 @@ class Backend:
     async def given(self, kind: Kind, **changes: Any) -> Json:
         """The guide's object of this kind, with a manifest's parts replaced."""
         name = {"Canary": "canary", "Deployment": "deployment"}.get(kind.kind)
-        obj = (
-            guide(name)
-            if name
-            else {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": "podinfo"}}
-        )
+        plain: Json = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": "podinfo"}}
+        obj = guide(name) if name else plain
         obj["metadata"]["namespace"] = "default"
         return await self.cluster.create(kind, {**obj, **changes})
 

@@ -85,6 +85,26 @@ async def test_in_the_middle_of_a_rollout_it_holds_and_then_takes_the_traffic_of
     assert theatre.replicas == 0
 
 
+async def test_an_unreadable_canary_whose_target_lost_its_label_stops_nobody() -> None:
+    theatre = await progressing()
+    theatre.edit({"spec": {"analysis": {"threshold": 1.5}}})
+    theatre.cluster.edit("Deployment", "podinfo", {"spec": {"selector": {"matchLabels": {"app": None, "tier": "x"}}}})
+    await theatre.fact()
+    await theatre.tick()
+    assert (theatre.phase, theatre.weights()) == ("Failed", (100, 0))
+
+
+async def test_a_target_without_a_known_label_is_named() -> None:
+    deployment = guide("deployment")
+    deployment["spec"]["selector"]["matchLabels"] = {"tier": "x"}
+    theatre = Theatre(extra=[deployment])
+    await theatre.fact()
+    assert theatre.messages() == [
+        "getSelectorLabel failed: deployment podinfo.test spec.selector.matchLabels must contain one of "
+        "[app name app.kubernetes.io/name]"
+    ]
+
+
 def rival(created: str, **spec: Any) -> Json:
     other = with_spec(spec)
     other["metadata"] = {"name": "other", "namespace": "test", "creationTimestamp": created}
