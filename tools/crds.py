@@ -165,11 +165,13 @@ OWN_STATUS: Final[Schema] = _object(
     writers={"description": "When others last wrote this status, as far as that was before us.", "type": "object",
              "additionalProperties": _d(_TEXT, "Time.")},
     nodes=_list("Addresses under which the gateway counts the canary's answers.", _object(
-        "One address.", address=_d(_TEXT, "IP address."), lastSeen=_d(_TIME, "When it was last ready."))),
+        "One address.", address=_d(_TEXT, "IP address."), lastSeen=_d(_TIME, "When it was last ready."),
+        former=_d({"type": "boolean"}, "It belonged to the revision before and doesn't count."))),
     tick=_object("The one tick that is waited for.", seq=_d(_INT, "Transition that armed it."), due=_d(_TIME, "When it is due."),
                  purpose=_d(_TEXT, "What it asks."), revision=_d(_TEXT, "Which revision it asks about.")),
     hold=_object("Why nothing is judged for now.", reason=_d(_TEXT, "The reason."), since=_d(_TIME, "Since when.")),
     rolloutStartedAt=_d(_TIME, "When this rollout started."),
+    analysisStartedAt=_d(_TIME, "When the first weight of this revision was applied."),
     stepStartedAt=_d(_TIME, "When the present weight was applied."),
     transitions=_list("The last twenty transitions, oldest first.", _object(
         "One transition.",

@@ -6,7 +6,7 @@ Queries of people are templates with Flagger's variables (`{{ namespace }}`, `{{
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final, TypedDict
 
 from jinja2 import StrictUndefined, TemplateError
@@ -21,9 +21,8 @@ from services.router.rollout.spec import next_weight
 from services.router.rollout.state import PendingTick, Phase, Purpose, State
 from services.router.status import short
 from shared.canary import queries
-from shared.canary.resource import CanaryMetric, MetricTemplateSpec
+from shared.canary.resource import CanaryMetric, MetricTemplateSpec, seconds
 from shared.kube import json
-from shared.kube.json import Json
 from shared.wire import messages as wire
 
 SUCCESS_RATE: Final = "request-success-rate"
@@ -41,7 +40,7 @@ class Scene:
     state: State
     found: Found
     nodes: tuple[str, ...]
-    """The canary's `node` values: its pods' addresses seen during the step, or its Service's address."""
+    """The canary's `node` values: its pods' addresses seen during the analysis, or its Service's address."""
     metrics_server: str
 
 
@@ -70,7 +69,7 @@ def _asked(scene: Scene, tick: PendingTick) -> _Asked:
     model = scene.canary.model
     match tick.purpose:
         case Purpose.PROVIDERS:
-            return {"providers": _providers(scene)}
+            return {"providers": _providers(scene, tick)}
         case Purpose.CONFIRM_ROLLOUT:
             return {"gates": parse.hooks(model, "confirm-rollout")}
         case Purpose.PRE_ROLLOUT:
@@ -100,7 +99,7 @@ def _analysis(scene: Scene, tick: PendingTick) -> _Asked:
         "rollback": parse.hooks(model, "rollback"),
         "hooks": parse.hooks(model, "rollout"),
         "gates": parse.hooks(model, "confirm-promotion" if last else "confirm-traffic-increase"),
-        "metrics": metrics(scene),
+        "metrics": metrics(scene, tick),
         "evidence": _evidence(scene, tick),
     }
 
@@ -109,9 +108,9 @@ def _configured(scene: Scene) -> tuple[CanaryMetric, ...]:
     return scene.canary.model.analysis.metrics if scene.canary.model.analysis else ()
 
 
-def metrics(scene: Scene) -> tuple[wire.Metric, ...]:
+def metrics(scene: Scene, tick: PendingTick) -> tuple[wire.Metric, ...]:
     """Every check of the Canary; one that can't be asked carries Flagger's text instead of a query."""
-    builtin = [each for metric in _configured(scene) for each in _own(scene, metric)]
+    builtin = [each for metric in _configured(scene) for each in _own(scene, metric, tick)]
     templated = [
         _templated(scene, metric)
         for metric in _configured(scene)
@@ -120,9 +119,9 @@ def metrics(scene: Scene) -> tuple[wire.Metric, ...]:
     return (*builtin, *templated)
 
 
-def _own(scene: Scene, metric: CanaryMetric) -> list[wire.Metric]:
+def _own(scene: Scene, metric: CanaryMetric, tick: PendingTick) -> list[wire.Metric]:
     """Builtin and inline checks: asked of the canary's own metrics server."""
-    interval, found = metric.interval or DEFAULT_INTERVAL, []
+    interval, found = _interval(scene, metric, tick), []
     provider = wire.Provider(address=_server(scene))
     if metric.name in {SUCCESS_RATE, DURATION}:
         rate = metric.name == SUCCESS_RATE
@@ -141,6 +140,17 @@ def _own(scene: Scene, metric: CanaryMetric) -> list[wire.Metric]:
         )
         found.append(_rendered(scene, metric, made, metric.query, f"Prometheus query failed for {metric.name}: "))
     return found
+
+
+def _interval(scene: Scene, metric: CanaryMetric, tick: PendingTick) -> str:
+    """The metric's, but never from before this analysis: where one address stands for all the canary's pods, and
+    while a gateway's page is old, the revision before would answer too."""
+    wanted = metric.interval or DEFAULT_INTERVAL
+    began = scene.state.analysis_started
+    if began is None:
+        return wanted
+    since = max(tick.due - began, timedelta(seconds=1))
+    return wanted if timedelta(seconds=seconds(wanted)) <= since else queries.window(since)
 
 
 def _templated(scene: Scene, metric: CanaryMetric) -> wire.Metric:
@@ -229,10 +239,10 @@ def _evidence(scene: Scene, tick: PendingTick) -> wire.Evidence | None:
     )
 
 
-def _providers(scene: Scene) -> tuple[wire.Provider, ...]:
+def _providers(scene: Scene, tick: PendingTick) -> tuple[wire.Provider, ...]:
     """Each provider once, the canary's own metrics server first."""
     found: dict[str, wire.Provider] = {}
-    for metric in metrics(scene):
+    for metric in metrics(scene, tick):
         if metric.provider:
             found.setdefault(metric.provider.model_dump_json(), metric.provider)
     return tuple(found.values())
@@ -245,33 +255,3 @@ def _server(scene: Scene) -> str:
 def _route_pattern(scene: Scene) -> str:
     route = scene.found.route
     return queries.route_pattern(routes.apisix_names(route, scene.canary.spec.namespace) if route else ())
-
-
-def nodes_of(canary: Canary, found: Found) -> tuple[str, ...]:
-    """The `node` values under which the gateway counts the canary's answers right now."""
-    if routes.resolves_by_service(found.route, canary.names):
-        service = found.services.get(canary.names.canary_service)
-        address = json.text(service, "spec", "clusterIP")
-        if address not in {"", "None"}:
-            return (address,)
-    return found.nodes
-
-
-def remembered(
-    known: tuple[tuple[str, datetime], ...], current: tuple[str, ...], now: datetime, window: timedelta
-) -> tuple[tuple[str, datetime], ...]:
-    """Addresses that still count: those of now, and those that left less than a rate window ago."""
-    kept = {address: seen for address, seen in known if now - seen <= window}
-    kept.update(dict.fromkeys(current, now))
-    return tuple(sorted(kept.items()))
-
-
-def slices_of(found: list[Json]) -> tuple[str, ...]:
-    """Ready addresses of EndpointSlices."""
-    return tuple(sorted({
-        address
-        for each in found
-        for endpoint in json.items(each, "endpoints")
-        if json.value(endpoint, "conditions", "ready") is not False
-        for address in endpoint.get("addresses") or ()
-    }))  # fmt: skip

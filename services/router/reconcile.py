@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from services.router import inbound, observe, parse, policy, questions, status
+from services.router import inbound, nodes, observe, parse, policy, status
 from services.router.converge import Converge, Trouble
 from services.router.found import Found
+from services.router.nodes import Node
 from services.router.objects import NoSelector, Options, selector
 from services.router.outgoing import Outgoing
 from services.router.parse import Canary
@@ -21,6 +22,7 @@ from services.router.questions import Scene
 from services.router.rollout import machine
 from services.router.rollout.inputs import Judged, Look, Message
 from services.router.rollout.machine import Decision
+from services.router.rollout.readiness import unready
 from services.router.rollout.state import State
 from services.router.world import World
 from shared.canary import ownership
@@ -155,24 +157,22 @@ class Reconciler:
         return found
 
     def _scene(self, canary: Canary, state: State, found: Found, now: datetime) -> Scene:
-        nodes = tuple(address for address, _ in self._nodes(canary, found, now))
-        return Scene(canary, state, found, nodes, self._rules.metrics_server)
-
-    def _nodes(self, canary: Canary, found: Found, now: datetime) -> tuple[tuple[str, datetime], ...]:
-        current = questions.nodes_of(canary, found)
-        return questions.remembered(status.known_nodes(canary.document), current, now, _window(canary))
+        address = nodes.service_address(canary, found)
+        known = nodes.own(_nodes(canary, found, now))
+        return Scene(canary, state, found, (address,) if address else known, self._rules.metrics_server)
 
     async def _commit(self, canary: Canary, decision: Decision, found: Found, message: Message, now: datetime) -> None:
         """Store the transition against the version it was decided on; a lost race is decided anew."""
         document = canary.document
         own = json.mapping(document, "status", "serinus")
-        fresh = decision.state.revision != json.text(own, "revision") or not own or found.configs is None
+        superseded = decision.state.revision != json.text(own, "revision")
+        fresh = superseded or not own or found.configs is None
         writers = ownership.status_writers(document)
         writers.pop(ownership.ROUTER, None)
         recorded = status.Recorded(
             kind=canary.spec.target_kind,
             configs=found.configs if fresh else json.mapping(own, "configs"),
-            nodes=self._nodes(canary, found, now),
+            nodes=(_nodes_of_another if superseded else _nodes)(canary, found, now),
             cause=message.cause,
             generation=json.number(document, "metadata", "generation"),
             writers=json.mapping(own, "writers") if found.hold else writers,
@@ -213,6 +213,15 @@ class Reconciler:
         seen = observe.observe(canary, state, found, self._rules.options, now)
         pending = machine.decide(canary.spec, state, seen, Look("sweep"), now)
         return "pending" if pending is not None else ""
+
+
+def _nodes(canary: Canary, found: Found, now: datetime) -> tuple[Node, ...]:
+    return nodes.remembered(status.known_nodes(canary.document), found.nodes, now, _window(canary))
+
+
+def _nodes_of_another(canary: Canary, found: Found, now: datetime) -> tuple[Node, ...]:
+    complete = found.target is not None and unready(observe.rollout(found.target), threshold=0) is None
+    return nodes.superseded(status.known_nodes(canary.document), found.nodes, now, complete=complete)
 
 
 def _window(canary: Canary) -> timedelta:

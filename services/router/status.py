@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, TypeVar
 
+from services.router.nodes import Node
 from services.router.rollout.machine import Decision
 from services.router.rollout.state import SETTLED, Hold, PendingTick, Phase, Purpose, Stage, State
 from services.router.rollout.texts import Draft
@@ -39,8 +40,8 @@ class Recorded:
     kind: str
     configs: Mapping[str, str] | None
     """Checksums of the tracked configs that belong to the state's revision; None while tracking is off."""
-    nodes: tuple[tuple[str, datetime], ...]
-    """The canary's addresses and when each was last seen ready."""
+    nodes: tuple[Node, ...]
+    """Under which addresses the gateway counts the canary's answers, and counted those of the revision before."""
     cause: str
     generation: int
     """Of the spec that was decided on."""
@@ -74,6 +75,7 @@ def decode(document: Json) -> State:
         tick=_tick(tick) if tick else None,
         hold=Hold(json.text(hold, "reason"), _required(hold, "since")) if hold else None,
         rollout_started=_time(own, "rolloutStartedAt"),
+        analysis_started=_time(own, "analysisStartedAt"),
         step_started=_time(own, "stepStartedAt"),
         step_ticks=json.number(own, "stepTicks"),
         noticed=tuple(str(text) for text in own.get("noticed") or ()),
@@ -134,7 +136,7 @@ def _own(old: Json, decision: Decision, recorded: Recorded, now: datetime) -> Js
         supported=state.supported,
         observedGeneration=recorded.generation,
         configs=dict(recorded.configs or {}),
-        nodes=[{"address": address, "lastSeen": stamp(seen)} for address, seen in recorded.nodes],
+        nodes=[_node(node) for node in recorded.nodes],
         transitions=[*_kept(old), _transition(decision, recorded.cause, now)],
     )
     _set(own, "writers", dict(recorded.writers))
@@ -143,6 +145,7 @@ def _own(old: Json, decision: Decision, recorded: Recorded, now: datetime) -> Js
     })  # fmt: skip
     _set(own, "hold", state.hold and {"reason": state.hold.reason, "since": stamp(state.hold.since)})
     _set(own, "rolloutStartedAt", state.rollout_started and stamp(state.rollout_started))
+    _set(own, "analysisStartedAt", state.analysis_started and stamp(state.analysis_started))
     _set(own, "stepStartedAt", state.step_started and stamp(state.step_started))
     return own
 
@@ -226,10 +229,17 @@ def last_transition(document: Json) -> Json:
     return transitions[-1] if transitions else {}
 
 
-def known_nodes(document: Json) -> tuple[tuple[str, datetime], ...]:
+def _node(node: Node) -> Json:
+    found: Json = {"address": node.address, "lastSeen": stamp(node.seen)}
+    return found | ({"former": True} if node.former else {})
+
+
+def known_nodes(document: Json) -> tuple[Node, ...]:
     """The canary's addresses as last recorded."""
     nodes = json.items(document, "status", "serinus", "nodes")
-    return tuple((json.text(node, "address"), _required(node, "lastSeen")) for node in nodes)
+    return tuple(
+        Node(json.text(node, "address"), _required(node, "lastSeen"), json.flag(node, "former")) for node in nodes
+    )
 
 
 def short(revision: str) -> str:

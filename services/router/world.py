@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from services.router import questions, wanted
+from services.router import nodes, wanted
 from services.router.found import Found
 from services.router.parse import Canary
 from services.router.ports import Cache, Writes
@@ -130,7 +130,7 @@ class World:
             of = (each["metadata"].get("labels") or {}).get(_SERVICE_LABEL)
             if of in slices:
                 slices[of].append(each)
-        return {service: questions.slices_of(found) for service, found in slices.items()}
+        return {service: nodes.ready_addresses(found) for service, found in slices.items()}
 
     def _templates(self, canary: Canary) -> dict[tuple[str, str], Json]:
         cache, found = self.cache(kinds.METRIC_TEMPLATE), {}

@@ -73,7 +73,8 @@ def judge(c: Context) -> Step:
 
 
 def _judging(c: Context, state: State, drafts: tuple[Draft, ...]) -> Step:
-    state = replace(state, stage=Stage.JUDGING, step_started=c.now, step_ticks=0)
+    began = state.analysis_started or c.now
+    state = replace(state, stage=Stage.JUDGING, analysis_started=began, step_started=c.now, step_ticks=0)
     return Step(state, drafts, (Purpose.ANALYSIS, c.now + c.spec.interval))
 
 

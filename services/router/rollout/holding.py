@@ -66,7 +66,10 @@ def _off_the_missing(c: Context, state: State) -> State:
     the target is back."""
     if not c.seen.target_missing or state.phase not in ANALYSING or guards.serves_all(c):
         return state
-    return replace(state, phase=Phase.PROGRESSING, stage=Stage.READYING, weight=0, step_started=None, step_ticks=0)
+    return replace(
+        state, phase=Phase.PROGRESSING, stage=Stage.READYING, weight=0, analysis_started=None, step_started=None,
+        step_ticks=0,
+    )  # fmt: skip
 
 
 def _event(c: Context) -> Draft:

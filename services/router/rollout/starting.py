@@ -29,6 +29,8 @@ def providers(c: Context) -> Step:
     drafts = tuple(
         replace(draft, type=Event.WARNING if draft.warning else Event.HOOK) for draft in told(c, Kind.PROVIDER)
     )
+    if c.verdict.outcome is Outcome.PASS:
+        drafts = (texts.providers_available(),)
     return Step(replace(c.state, providers_checked=True), drafts, clear_tick=True)
 
 
@@ -114,6 +116,7 @@ def _fresh(c: Context, state: State) -> State:
     keep = state.weight if guards.serves_all(c) else 0
     state = replace(
         state, phase=Phase.PROGRESSING, stage=Stage.READYING, weight=keep, failed_checks=0, iterations=0, hold=None,
-        revision=c.seen.revision or state.revision, promotion="", rollout_started=c.now, step_started=None, step_ticks=0,
+        revision=c.seen.revision or state.revision, promotion="", rollout_started=c.now, analysis_started=None, step_started=None,
+        step_ticks=0,
     )  # fmt: skip
     return forget(state, "pending:", "gate:", "open:")

@@ -103,6 +103,8 @@ class State:
     tick: PendingTick | None = None
     hold: Hold | None = None
     rollout_started: datetime | None = None
+    analysis_started: datetime | None = None
+    """When this revision's first weight was applied."""
     step_started: datetime | None = None
     step_ticks: int = 0
     """Ticks judged since the weight was applied: 0 until the first."""

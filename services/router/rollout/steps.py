@@ -58,10 +58,10 @@ def primary_pending(c: Context) -> Step | None:
 
 
 def told(c: Context, *kinds: Kind) -> tuple[Draft, ...]:
-    """The events of the verdict's checks, in the order in which they were made."""
-    drafts = []
+    """The events of the verdict's checks, in the order in which they were made; what several say alike is said once."""
+    drafts: list[Draft] = []
     for check in c.verdict.checks:
-        if check.kind not in kinds or not check.message:
+        if check.kind not in kinds or not check.message or any(draft.message == check.message for draft in drafts):
             continue
         passed = check.outcome is Outcome.PASS
         if check.kind is Kind.ROLLBACK:

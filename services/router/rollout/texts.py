@@ -65,6 +65,10 @@ def warning(kind: Event, message: str, alert: AlertDraft | None = None) -> Draft
     return Draft(kind, message, True, alert)
 
 
+def providers_available() -> Draft:
+    return normal(Event.HOOK, "all the metrics providers are available!")
+
+
 def initialized(spec: Spec) -> Draft:
     alert = AlertDraft("info", f"New {spec.target_kind} detected, initialization completed.", True)
     return normal(Event.INITIALIZED, f"Initialization done! {spec.canary_ref}", alert)

@@ -1,5 +1,6 @@
 """What a tick asks, against §7 of the behaviour sheet: queries rendered, bounds taken, and what can't be asked said."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.unit.router.stage import START
 
 ROUTE = {"metadata": {"name": "podinfo-podinfo-canary"}, "spec": {"http": [{"name": "method"}]}}
 CANARY, PRIMARY = queries.node_pattern(["10.0.0.9"]), queries.node_pattern(["10.0.0.1"])
+TICK = PendingTick(1, START, Purpose.ANALYSIS, "r2")
 STATE = State(phase=Phase.PROGRESSING, stage=Stage.JUDGING, weight=10, revision="r2", step_started=START)
 
 
@@ -34,7 +36,7 @@ def scene(metrics: list[Json], templates: dict[tuple[str, str], Json] | None = N
 
 
 def only(metrics: list[Json], templates: dict[tuple[str, str], Json] | None = None, **spec: Any) -> wire.Metric:
-    [metric] = questions.metrics(scene(metrics, templates, **spec))
+    [metric] = questions.metrics(scene(metrics, templates, **spec), TICK)
     return metric
 
 
@@ -43,7 +45,7 @@ def test_builtins_are_asked_for_the_canarys_own_nodes_by_the_routes_own_name() -
     rate, duration = questions.metrics(scene([
         {"name": "request-success-rate", "thresholdRange": {"min": 99}},
         {"name": "request-duration", "thresholdRange": {"max": 500}, "interval": "30s"},
-    ]))  # fmt: skip
+    ]), TICK)  # fmt: skip
     assert (rate.source, rate.lower, rate.upper) == (wire.MetricSource.SUCCESS_RATE, 99, None)
     assert (duration.source, duration.lower, duration.upper) == (wire.MetricSource.DURATION, None, 500)
     for metric, window in ((rate, "1m"), (duration, "30s")):
@@ -146,26 +148,9 @@ def test_each_provider_is_asked_once() -> None:
     assert [each.address for each in question.providers] == ["http://prometheus.default", "http://prometheus.mine"]
 
 
-def test_a_route_that_resolves_by_service_has_one_constant_node() -> None:
-    backends = [{"serviceName": "podinfo-canary", "resolveGranularity": "service"}]
-    route = {"spec": {"http": [{"backends": backends}]}}
-    canary = parse.canary(guide("canary"), timedelta())
-    service = {"spec": {"clusterIP": "10.96.0.7"}}
-    found = Found(route=route, services={"podinfo-canary": service}, nodes=("10.0.0.9",))
-    assert questions.nodes_of(canary, found) == ("10.96.0.7",)
-    headless = Found(route=route, services={"podinfo-canary": {"spec": {"clusterIP": "None"}}}, nodes=("10.0.0.9",))
-    assert questions.nodes_of(canary, headless) == ("10.0.0.9",)
-
-
-def test_addresses_count_for_a_window_after_they_left() -> None:
-    known = (("10.0.0.8", START - timedelta(seconds=59)), ("10.0.0.7", START - timedelta(seconds=61)))
-    kept = questions.remembered(known, ("10.0.0.9",), START, timedelta(minutes=1))
-    assert kept == (("10.0.0.8", START - timedelta(seconds=59)), ("10.0.0.9", START))
-
-
-def test_only_ready_addresses_count() -> None:
-    endpoints = [
-        {"addresses": ["10.0.0.1"], "conditions": {"ready": True}}, {"addresses": ["10.0.0.2"], "conditions": {"ready": False}},
-        {"addresses": ["10.0.0.3"]},
-    ]  # fmt: skip
-    assert questions.slices_of([{"endpoints": endpoints}]) == ("10.0.0.1", "10.0.0.3")
+@pytest.mark.parametrize(("began", "interval"), [(5, "5s"), (30, "30s"), (90, "1m")])
+def test_a_builtin_check_never_looks_back_beyond_its_analysis(began: int, interval: str) -> None:
+    state = replace(STATE, analysis_started=START - timedelta(seconds=began))
+    asked = replace(scene([{"name": "request-success-rate", "threshold": 99}]), state=state)
+    (metric,) = questions.question(asked, TICK).metrics
+    assert f"offset {interval}" in metric.query

@@ -1,0 +1,69 @@
+"""Under which addresses the gateway counts the canary's answers: its own, and of the revision under analysis. Pure.
+
+A pod that is gone still counts for the length of a rate window, but never for another revision: where the canary rolls
+from one revision to the next, what the old pods answered says nothing about the new ones.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from services.router import routes
+from services.router.found import Found
+from services.router.parse import Canary
+from shared.kube import json
+from shared.kube.json import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One address, and when it was last seen ready."""
+
+    address: str
+    seen: datetime
+    former: bool = False
+    """It belonged to the revision before."""
+
+
+def service_address(canary: Canary, found: Found) -> str:
+    """The canary Service's address where the route resolves by service: one `node` for all its pods; else empty."""
+    if not routes.resolves_by_service(found.route, canary.names):
+        return ""
+    address = json.text(found.services.get(canary.names.canary_service), "spec", "clusterIP")
+    return "" if address == "None" else address
+
+
+def remembered(known: tuple[Node, ...], ready: tuple[str, ...], now: datetime, window: timedelta) -> tuple[Node, ...]:
+    """The addresses of now, and those that left less than a rate window ago.
+
+    An address that a new pod got from one of the revision before counts again when the window is over.
+    """
+    kept = {node.address: node for node in known if now - node.seen <= window}
+    kept |= {address: Node(address, now) for address in ready if address not in kept or not kept[address].former}
+    return tuple(sorted(kept.values(), key=lambda node: node.address))
+
+
+def superseded(known: tuple[Node, ...], ready: tuple[str, ...], now: datetime, *, complete: bool) -> tuple[Node, ...]:
+    """The moment in which another revision is noticed: whatever answered so far is its predecessor's.
+
+    Except where it's noticed late: once its Deployment is `complete`, the ready addresses are those of its own pods.
+    """
+    new = set(ready) if complete else set()
+    old = {*(node.address for node in known), *ready} - new
+    found = [*(Node(address, now) for address in new), *(Node(address, now, former=True) for address in old)]
+    return tuple(sorted(found, key=lambda node: node.address))
+
+
+def own(nodes: tuple[Node, ...]) -> tuple[str, ...]:
+    """Those that speak for the revision under analysis."""
+    return tuple(node.address for node in nodes if not node.former)
+
+
+def ready_addresses(slices: list[Json]) -> tuple[str, ...]:
+    """Ready addresses of EndpointSlices."""
+    return tuple(sorted({
+        address
+        for each in slices
+        for endpoint in json.items(each, "endpoints")
+        if json.value(endpoint, "conditions", "ready") is not False
+        for address in endpoint.get("addresses") or ()
+    }))  # fmt: skip
