@@ -106,8 +106,11 @@ async def app(settings: RouterSettings, runtime: Runtime) -> None:
     show_schema()
     runtime.spawn("health of caches", _watch_health(caches, runtime))
     await bus.connect(broker, runtime)
-    sweep = Sweep(kept[kinds.CANARY], reconciler, publisher, runtime.clock, runtime.metrics, settings.sweep_seconds)
-    runtime.spawn("sweep", _sweeping(sweep, settings.sweep_seconds))
+    period = settings.sweep_seconds
+    sweep = Sweep(
+        kept[kinds.CANARY], reconciler, publisher, runtime.clock, runtime.metrics, period, lambda: broker.link.outages
+    )
+    runtime.spawn("sweep", _sweeping(sweep, period))
 
 
 def _followed(*, tracking: bool) -> dict[Kind, Follow]:

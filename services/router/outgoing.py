@@ -94,13 +94,24 @@ class Outgoing:
         await self._bus.schedule(canary.spec.namespace, canary.spec.name, message, tick.due)
         self._armed[uid] = (tick.seq, digest)
 
+    async def lost(self, ref: wire.CanaryRef, seq: int) -> bool:
+        """Does the bus hold this tick neither as one that waits for its time nor as one that is due?"""
+        places = (subjects.schedule(ref.namespace, ref.name), subjects.tick(ref.namespace, ref.name))
+        return not any([await self._holds(subject, ref.uid, seq) for subject in places])
+
     async def _under_way(self, canary: Canary, seq: int) -> bool:
         """Is a due tick with some analyzer already, or waiting for one? Its message stays until it's acknowledged."""
-        subject = subjects.tick(canary.spec.namespace, canary.spec.name)
-        last = await self._bus.last(subjects.TICK_STREAM, subject)
-        if last is None:
+        held = await self._holds(subjects.tick(canary.spec.namespace, canary.spec.name), canary.spec.uid, seq)
+        if held is None:
             # Judged already and the verdict is on its way, or lost: then the sweep forgets it and it is armed again.
             armed = self._armed.get(canary.spec.uid)
             return armed is not None and armed[0] == seq
+        return held
+
+    async def _holds(self, subject: str, uid: str, seq: int) -> bool | None:
+        """Is the message there this tick? None where there is none."""
+        last = await self._bus.last(subjects.TICK_STREAM, subject)
+        if last is None:
+            return None
         tick = wire.Tick.model_validate_json(last[1])
-        return tick.canary.uid == canary.spec.uid and tick.tick.seq == seq
+        return tick.canary.uid == uid and tick.tick.seq == seq

@@ -195,6 +195,12 @@ class Reconciler:
         if document is not None:
             await self._world.reread_parts(ref.namespace, self._read(document)[0].names)
 
+    async def lost_its_tick(self, document: Json) -> bool:
+        """Asks the bus whether the tick that this canary waits for is still there. Raises RetryLater."""
+        tick = status.decode(document).tick if self.concerns(document) else None
+        ref = wire.CanaryRef(namespace=json.namespace(document), name=json.name(document), uid=json.uid(document))
+        return tick is not None and await self._outgoing.lost(ref, tick.seq)
+
     async def due_for_a_look(self, document: Json, now: datetime, grace: timedelta) -> str:
         """Why this canary needs a nudge, or an empty text: an overdue tick, a fact that never arrived, or an object
         that isn't as wanted.

@@ -1,11 +1,12 @@
 """Looks through the caches now and then for what no message has told: a tick that is overdue, a fact that was lost,
-an object that isn't as wanted.
+an object that isn't as wanted. After an outage of the bus it asks for each pending tick whether it is still there.
 
 It decides nothing: it nudges, and the nudge goes through the inbox like everything else.
 """
 
 import asyncio
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
@@ -27,28 +28,43 @@ class Sweep:
     """One pass over all Canaries that are ours."""
 
     def __init__(
-        self, canaries: Cache, reconciler: Reconciler, bus: Bus, clock: Clock, metrics: Metrics, period: float
+        self,
+        canaries: Cache,
+        reconciler: Reconciler,
+        bus: Bus,
+        clock: Clock,
+        metrics: Metrics,
+        period: float,
+        outages: Callable[[], int],
     ) -> None:
+        """`outages` counts how often the bus was away."""
         self._canaries, self._reconciler, self._bus = canaries, reconciler, bus
-        self._clock, self._metrics, self._period = clock, metrics, period
+        self._clock, self._metrics, self._period, self._outages = clock, metrics, period, outages
+        self._asked_after = outages()
 
     async def once(self) -> int:
         """Nudge whom nobody has told; the number of nudges. All replicas do it, and the bus drops the doubles."""
-        now, nudged = self._clock.now(), 0
+        now, nudged, outages = self._clock.now(), 0, self._outages()
+        doubtful, answered = outages != self._asked_after, True
         beat = int(now.timestamp() / self._period)
         for document in list(self._canaries.all()):
             await asyncio.sleep(0)  # one look takes half a millisecond, and ticks shall not wait for all of them
             try:
                 reason = await self._reconciler.due_for_a_look(document, now, GRACE)
+                if not reason and doubtful and await self._reconciler.lost_its_tick(document):
+                    reason = "overdue"  # it would be, and nobody has to wait until then
                 if not reason:
                     continue
                 await self._nudge(document, reason, beat)
             except (RetryLater, Never) as error:
                 log.info("sweep of %s.%s: %s", json.name(document), json.namespace(document), error)
+                answered = False
                 continue
             nudged += 1
             if reason == "overdue":
                 self._metrics.inc("serinus_overdue_ticks_total")
+        if answered:
+            self._asked_after = outages
         return nudged
 
     async def _nudge(self, document: json.Json, reason: str, beat: int) -> None:

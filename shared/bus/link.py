@@ -38,6 +38,8 @@ class Link:
         self._fatal = fatal
         self.down = asyncio.Event()
         """Set while a connection that was there is lost."""
+        self.outages = 0
+        """How often it was lost and came back: the bus may be another one since."""
         self._told: set[str] = set()
         self._ending = False
 
@@ -61,6 +63,7 @@ class Link:
 
     async def back(self) -> None:
         self.down.clear()
+        self.outages += 1
         self._told.clear()
         log.info("connected to NATS again")
         self._on_change()

@@ -138,6 +138,16 @@ async def test_one_tick_waits_for_a_canary_and_a_newer_replaces_it(both: tuple[B
     assert await behind.waiting("shop", "nobody") is None
 
 
+async def test_a_tick_that_waits_can_be_seen(both: tuple[Bus, Inspector]) -> None:
+    bus, _ = both
+    due = SystemClock().now() + timedelta(minutes=5)
+    assert await bus.last("TICK", subjects.schedule("shop", "web")) is None
+    await bus.schedule("shop", "web", tick(1, due), due)
+    found = await bus.last("TICK", subjects.schedule("shop", "web"))
+    assert found is not None
+    assert Tick.model_validate_json(found[1]) == tick(1, due)
+
+
 async def test_a_tick_that_is_due_can_be_seen_until_somebody_has_judged_it(
     both: tuple[Bus, Inspector], request: pytest.FixtureRequest
 ) -> None:

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
+from shared.wire import subjects
 from shared.wire.messages import CloudEvent, Notice, Tick
 from tests.fakes.cluster import Crash
 
@@ -41,6 +42,9 @@ class FakeBus:
         self._count()
 
     async def last(self, stream: str, subject: str) -> tuple[Mapping[str, str], bytes] | None:
+        if stream == subjects.TICK_STREAM:
+            waiting = {subjects.schedule(*each): tick for each, tick in self.ticks.items()}
+            return ({}, waiting[subject].model_dump_json(exclude_none=True).encode()) if subject in waiting else None
         found = [
             ({"Nats-Msg-Id": message_id} if message_id else {}, message.model_dump_json(exclude_none=True).encode())
             for (each, message), (place, message_id) in zip(self.stored, self.placed, strict=True)

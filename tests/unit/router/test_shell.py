@@ -1,6 +1,7 @@
 """The parts around the reconciler: lost races, the sweep, the served schema, Flagger's gauges."""
 
 import copy
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -89,10 +90,10 @@ def test_the_served_schema_must_keep_our_fields() -> None:
     assert watched.problem == schema.MISSING
 
 
-def sweep(theatre: Theatre) -> tuple[Sweep, Metrics]:
+def sweep(theatre: Theatre, outages: Callable[[], int] = lambda: 0) -> tuple[Sweep, Metrics]:
     metrics = Metrics()
     canaries = theatre.cluster.cache(kinds.CANARY)
-    return Sweep(canaries, theatre.reconciler, theatre.bus, theatre.clock, metrics, 5.0), metrics
+    return Sweep(canaries, theatre.reconciler, theatre.bus, theatre.clock, metrics, 5.0, outages), metrics
 
 
 def nudges(theatre: Theatre) -> list[str]:
@@ -107,6 +108,19 @@ async def test_the_sweep_asks_after_overdue_ticks_and_they_are_armed_again() -> 
     theatre.clock.time = lost.tick.due + timedelta(seconds=6)
     assert (await sweeping.once(), nudges(theatre)) == (1, ["overdue"])
     assert b"serinus_overdue_ticks_total 1.0" in metrics.render()
+    await theatre.deliver(wire.Nudge(id="n", canary=theatre.ref, reason="overdue"))
+    assert theatre.bus.ticks["test", "podinfo"].tick == lost.tick
+
+
+async def test_after_an_outage_a_lost_tick_is_armed_again_before_it_is_due() -> None:
+    theatre, outages = await progressing(), [0]
+    sweeping, _ = sweep(theatre, lambda: outages[0])
+    outages[0] += 1
+    assert await sweeping.once() == 0, "it is still there"
+    lost = theatre.bus.ticks.pop(("test", "podinfo"))
+    assert await sweeping.once() == 0, "nobody asks without an outage"
+    outages[0] += 1
+    assert (await sweeping.once(), nudges(theatre)) == (1, ["overdue"])
     await theatre.deliver(wire.Nudge(id="n", canary=theatre.ref, reason="overdue"))
     assert theatre.bus.ticks["test", "podinfo"].tick == lost.tick
 
