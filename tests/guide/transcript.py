@@ -1,6 +1,7 @@
 """The guide's transcripts as data: a rule per line, and what a real run's texts have to do with them."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,10 +52,18 @@ def differences(lines: Sequence[Line], told: Iterable[str]) -> list[str]:
             found.append(f"missing after {texts[position - 1] if position else 'the start'!r}: {line.text}")
         else:
             position = hit + 1
-    for line in lines:
-        count = sum(line.matches(text) for text in texts)
-        if line.rule == IF_SEEN and count > 1:
-            found.append(f"told {count} times: {line.text}")
+    return found + [f"told {count} times: {text}" for text, count in _repeated(lines, texts)]
+
+
+def _repeated(lines: Sequence[Line], texts: Sequence[str]) -> list[tuple[str, int]]:
+    """What was told more than once between two required lines: a state is seen once each time it comes up."""
+    found, segment = [], Counter[str]()
+    for text in (*texts, None):
+        if text is None or any(line.rule == REQUIRED and line.matches(text) for line in lines):
+            found += [(each, count) for each, count in segment.items() if count > 1]
+            segment = Counter()
+        elif any(line.rule == IF_SEEN and line.matches(text) for line in lines):
+            segment[text] += 1
     return found
 
 
