@@ -1,0 +1,288 @@
+"""What people do to a rollout and around it, on the real API server: gates and hooks at the load tester, requests by
+annotation, changed configs, suspension, skipped analysis, deletion.
+
+All plays run at the same time on one installation, each in a namespace of its own.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from sandbox.scene import Scene, opened
+from sandbox.stage import Options
+from tests.e2e.rollouts import Rollout
+from tests.e2e.short import NEW, SETTINGS, Play, applied, beginning, begun, canary, deployment, hook, phase, told
+
+pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
+
+TESTER = "http://flagger-loadtester.test"
+CHECK = f"{TESTER}/gate/check"
+OLD = "ghcr.io/stefanprodan/podinfo:6.0.0"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
+    async with opened(tmp_path_factory.mktemp("people"), Options(settings=SETTINGS)) as scene:
+        yield scene
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def plays(scene: Scene) -> AsyncIterator[dict[Play, "asyncio.Task[None]"]]:
+    async with begun(scene, PLAYS) as found:
+        yield found
+
+
+async def confirm_rollout(rollout: Rollout) -> None:
+    """Nothing is scaled up before the gate opens; and post-rollout hooks hear how it ended."""
+    report = {**hook("post-rollout", f"{TESTER}/gate/close"), "name": "report"}
+    await _begun(rollout, canary(webhooks=[hook("confirm-rollout", CHECK), report]))
+    await told(rollout, f"Halt {_name(rollout)} advancement waiting for approval hook")
+    found = await phase(rollout, "Waiting")
+    [condition] = found["status"]["conditions"]
+    assert (condition["type"], condition["status"], condition["message"]) == (
+        "Promoted", "Unknown", "Waiting for approval.",
+    )  # fmt: skip
+    assert (await rollout.scene.stage.api.get(rollout.target))["spec"]["replicas"] == 0
+
+    _open(rollout)
+    await _succeeds(rollout)
+    await told(rollout, "Confirm-rollout check hook passed", "Normal")
+    await told(rollout, "Post-rollout check report passed", "Normal")
+    closing = _payloads(rollout, "/gate/close")
+    assert [each["phase"] for each in closing] == ["Succeeded"]
+
+
+async def confirm_promotion(rollout: Rollout) -> None:
+    """Approved by annotation: at once, not at the next tick."""
+    await _begun(rollout, canary(webhooks=[hook("confirm-promotion", CHECK)]))
+    await told(rollout, f"Halt {_name(rollout)} advancement waiting for promotion approval hook")
+    await phase(rollout, "WaitingPromotion", weight=50)
+    assert await rollout.weights() == [50, 50]
+
+    await _ask(rollout, "approve")
+    await _succeeds(rollout)
+    assert rollout.texts().count(f"Halt {_name(rollout)} advancement waiting for promotion approval hook") == 1
+    assert not beginning(rollout, "Confirm-promotion check"), "nobody opened the gate"
+
+
+async def confirm_traffic_increase(rollout: Rollout) -> None:
+    await _begun(rollout, canary(webhooks=[hook("confirm-traffic-increase", CHECK)]))
+    waiting = f"Halt {_name(rollout)} advancement waiting for traffic increase approval hook"
+    await told(rollout, waiting)
+    assert await rollout.weights() == [100, 0]
+    assert not beginning(rollout, "Advance")
+
+    _open(rollout)
+    await _succeeds(rollout)
+    passed, advanced = "Confirm-traffic-increase check hook passed", f"Advance {_name(rollout)} canary weight 50"
+    assert [text for text in rollout.texts() if text in {waiting, passed, advanced}] == [waiting, passed, advanced]
+
+
+async def pre_rollout(rollout: Rollout) -> None:
+    """Refuses once, which counts, and then agrees."""
+    await _begun(rollout, canary(threshold=5, webhooks=[hook("pre-rollout", CHECK)]))
+    halted = f"Halt {_name(rollout)} advancement pre-rollout check hook failed Forbidden"
+    await told(rollout, halted)
+    assert (await phase(rollout, "Progressing", weight=0))["status"]["failedChecks"] >= 1
+
+    _open(rollout)
+    await _succeeds(rollout)
+    texts = rollout.texts()
+    assert texts.index(halted) < texts.index("Pre-rollout check hook passed")
+    assert texts.index("Pre-rollout check hook passed") < texts.index(f"Advance {_name(rollout)} canary weight 50")
+    assert {each["phase"] for each in _payloads(rollout, "/gate/check")} == {"Progressing"}
+
+
+async def rollback_hook(rollout: Rollout) -> None:
+    promotion = {**hook("confirm-promotion", f"{TESTER}/gate/halt"), "name": "never"}
+    await _begun(rollout, canary(webhooks=[hook("rollback", f"{TESTER}/rollback/check"), promotion]))
+    await told(rollout, "Rollback hook hook not signaling a rollback", "Normal")
+    await phase(rollout, "WaitingPromotion", weight=50)
+
+    rollout.scene.stage.loadtester.gates[f"rollback.{_name(rollout)}"] = True
+    assert (await rollout.over())["status"]["phase"] == "Failed"
+    assert rollout.texts()[-3:] == [
+        "Rollback check hook passed",
+        f"Rolling back {_name(rollout)} manual webhook invoked",
+        f"Canary failed! Scaling down {_name(rollout)}",
+    ]
+    assert await rollout.weights() == [100, 0]
+
+
+async def requests(rollout: Rollout) -> None:
+    """Abort, once more, and promote without waiting for the steps."""
+    await _begun(rollout, canary(stepWeight=1))
+    await phase(rollout, "Progressing", weight=1)
+    await _ask(rollout, "abort")
+    assert (await rollout.over())["status"]["phase"] == "Failed"
+    assert f"Rolling back {_name(rollout)} abort requested" in rollout.texts()
+    assert await rollout.weights() == [100, 0]
+
+    await _ask(rollout, "retry")
+    await phase(rollout, "Progressing", weight=1)
+    await _ask(rollout, "promote")
+    await _succeeds(rollout)
+    assert set(beginning(rollout, "Advance")) == {f"Advance {_name(rollout)} canary weight 1"}
+
+
+async def changed_configs(rollout: Rollout) -> None:
+    """A changed ConfigMap or Secret is a new revision, and the primary has copies of its own until that is promoted."""
+    await rollout.scene.plane.kubectl("create", "ns", rollout.namespace)
+    await rollout.kubectl("create", "configmap", "colours", "--from-literal=COLOUR=red")
+    await rollout.kubectl("create", "secret", "generic", "login", "--from-literal=TOKEN=one")
+    uses = deployment(envFrom=[{"configMapRef": {"name": "colours"}}, {"secretRef": {"name": "login"}}])
+    await rollout.apply("route", documents=(uses, canary()))
+    await rollout.initialized()
+    primary = await rollout.scene.stage.api.get(f"{rollout.target}-primary")
+    assert primary["spec"]["template"]["spec"]["containers"][0]["envFrom"] == [
+        {"configMapRef": {"name": "colours-primary"}},
+        {"secretRef": {"name": "login-primary"}},
+    ]
+
+    for kind, name, key, old, new in (
+        ("configmap", "colours", "COLOUR", "red", "blue"),
+        ("secret", "login", "TOKEN", "b25l", "dHdv"),
+    ):
+        await rollout.kubectl("patch", kind, name, "-p", json.dumps({"data": {key: new}}))
+        await phase(rollout, "Progressing", weight=50)
+        assert await _config(rollout, kind, f"{name}-primary") == {key: old}
+        await _succeeds(rollout, image=OLD)
+        assert await _config(rollout, kind, f"{name}-primary") == {key: new}
+    assert len(beginning(rollout, "New revision detected! Scaling up")) == 2
+
+
+async def suspended(rollout: Rollout) -> None:
+    """In the middle of an analysis and at rest; what was released meanwhile begins when it goes on."""
+    await _begun(rollout, canary(stepWeight=25))
+    await phase(rollout, "Progressing", weight=25)
+    await _patch(rollout, suspend=True)
+    await told(rollout, "skipping canary run as object is suspended", "Normal")
+    await asyncio.sleep(12)  # more than an interval: the time is what is looked at
+    assert (await phase(rollout, "Progressing"))["status"]["canaryWeight"] == 25
+    assert rollout.texts()[-1] == "skipping canary run as object is suspended"
+    await _patch(rollout, suspend=False)
+    await _succeeds(rollout)
+
+    await _patch(rollout, suspend=True)
+    await told(rollout, "skipping canary run as object is suspended", "Normal")
+    await rollout.kubectl("set", "image", "deployment/podinfo", "podinfod=stefanprodan/podinfo:6.0.9")
+    await _patch(rollout, suspend=False)
+    await phase(rollout, "Progressing", weight=25)
+    await _succeeds(rollout, image="stefanprodan/podinfo:6.0.9")
+
+
+async def skipped(rollout: Rollout) -> None:
+    """Nobody judges, nobody is asked, and the route keeps its weights."""
+    halt = hook("rollout", f"{TESTER}/gate/halt")
+    await _begun(rollout, canary(webhooks=[halt], spec={"skipAnalysis": True}))
+    await _succeeds(rollout)
+
+    assert f"Promotion completed! Canary analysis was skipped for {_name(rollout)}" in rollout.texts()
+    assert not beginning(rollout, "Advance")
+    assert {event["weight"] for event in rollout.scene.listener.of(rollout.namespace)} == {0}
+
+
+async def reverted(rollout: Rollout) -> None:
+    """Deleted with revertOnDeletion, in the middle of a rollout: the target serves again, under the Service that was
+    there before Serinus."""
+    own = {
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "podinfo"},
+        "spec": {"selector": {"app": "podinfo"}, "ports": [{"name": "http", "port": 80, "targetPort": 9898}]},
+    }  # fmt: skip
+    await _begun(rollout, own, canary(spec={"revertOnDeletion": True}))
+    assert await _selected(rollout) == "podinfo-primary"
+    await phase(rollout, "Progressing", weight=50)
+    await rollout.kubectl("delete", "canary", "podinfo", "--timeout=60s")
+
+    target = await rollout.scene.stage.api.get(rollout.target)
+    assert (target["spec"]["replicas"], target["status"]["readyReplicas"]) == (1, 1)
+    await _until_left(rollout, "deployment.apps/podinfo", "service/podinfo", "apisixroute.apisix.apache.org/podinfo")
+    assert await _selected(rollout) == "podinfo"
+    await rollout.scene.listener.until(f"Terminated canary {_name(rollout)}", rollout.namespace)
+    assert rollout.texts()[-2:] == [f"Terminating canary {_name(rollout)}", f"Terminated canary {_name(rollout)}"]
+
+
+async def deleted(rollout: Rollout) -> None:
+    """Without it, everything generated goes with the Canary, and a new one of the same name begins anew."""
+    await _begun(rollout, canary())
+    await phase(rollout, "Progressing", weight=50)
+    await rollout.kubectl("delete", "canary", "podinfo", "--timeout=30s")
+    await _until_left(rollout, "deployment.apps/podinfo", "apisixroute.apisix.apache.org/podinfo")
+
+    await rollout.apply(documents=(canary(),))
+    await rollout.initialized()
+    assert await rollout.image() == NEW
+    assert rollout.texts().count(f"Initialization done! {_name(rollout)}") == 2
+
+
+PLAYS: tuple[Play, ...] = (
+    confirm_rollout, confirm_promotion, confirm_traffic_increase, pre_rollout, rollback_hook, requests,
+    changed_configs, suspended, skipped, reverted, deleted,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("play", PLAYS, ids=lambda play: play.__name__)
+@pytest.mark.timeout(180)
+async def test_people_are_obeyed(plays: dict[Play, "asyncio.Task[None]"], play: Play) -> None:
+    await plays[play]
+
+
+def _name(rollout: Rollout) -> str:
+    return f"{rollout.name}.{rollout.namespace}"
+
+
+async def _begun(rollout: Rollout, *documents: dict[str, Any]) -> None:
+    """Initialized, and a new image set."""
+    await applied(rollout, *documents)
+    await rollout.initialized()
+    await rollout.kubectl("set", "image", "deployment/podinfo", f"podinfod={NEW}")
+
+
+async def _succeeds(rollout: Rollout, image: str = NEW) -> None:
+    await rollout.scene.stage.api.until(
+        rollout.canary,
+        lambda found: found["status"]["phase"] == "Succeeded" and not found["status"]["serinus"].get("tick"),
+        timeout=90,
+    )
+    assert (await rollout.image(), await rollout.weights()) == (image, [100, 0])
+
+
+def _open(rollout: Rollout) -> None:
+    rollout.scene.stage.loadtester.gates[_name(rollout)] = True
+
+
+def _payloads(rollout: Rollout, path: str) -> list[Any]:
+    """What the load tester was sent there about this canary."""
+    told = rollout.scene.stage.loadtester.payloads
+    return [payload for where, payload in told if where == path and payload["namespace"] == rollout.namespace]
+
+
+async def _selected(rollout: Rollout) -> str:
+    """Whose pods clients reach under the application's name."""
+    return await rollout.kubectl("get", "svc", "podinfo", "-o", "jsonpath={.spec.selector.app}")
+
+
+async def _ask(rollout: Rollout, verb: str) -> None:
+    await rollout.kubectl("annotate", "--overwrite", "canary/podinfo", f"serinus.dev/request={verb}")
+
+
+async def _patch(rollout: Rollout, **spec: Any) -> None:
+    await rollout.kubectl("patch", "canary", "podinfo", "--type=merge", "-p", json.dumps({"spec": spec}))
+
+
+async def _config(rollout: Rollout, kind: str, name: str) -> Any:
+    return json.loads(await rollout.kubectl("get", kind, name, "-o", "jsonpath={.data}"))
+
+
+async def _until_left(rollout: Rollout, *names: str) -> None:
+    """Wait until nothing else of its kinds is in the namespace.
+
+    For long: the garbage collector asks for new kinds, such as Canaries, every half minute.
+    """
+    async with asyncio.timeout(100):
+        while set((await rollout.kubectl("get", "deploy,svc,apisixroute", "-o", "name")).split()) != set(names):
+            await asyncio.sleep(0.2)
