@@ -32,7 +32,7 @@ def rollout_states() -> str:
         {
             (a, b)
             for rule in RULES
-            if rule.leads != frozenset(Phase)
+            if _drawn(rule.leads)
             for a in _drawn(rule.phases)
             for b in rule.leads
             if a != b
@@ -47,7 +47,7 @@ def rollout_states() -> str:
 
 
 def _drawn(phases: frozenset[Phase]) -> frozenset[Phase]:
-    """Rules that hold everywhere would hide the picture under arrows."""
+    """Rules that hold, or lead, everywhere would hide the picture under arrows."""
     return phases if len(phases) < len(Phase) - 1 else frozenset()
 
 

@@ -21,6 +21,7 @@ from shared.kube.caches import Caches, Follow
 from shared.kube.informer import Informer, slim_managed_fields
 from shared.kube.json import Json
 from shared.kube.kinds import Kind
+from shared.runtime.metrics import VERSION
 from shared.runtime.serve import Runtime
 
 SERVICE: Final = "router"
@@ -63,8 +64,8 @@ async def app(settings: RouterSettings, runtime: Runtime) -> None:
     """Connect, sync the caches, then take messages."""
     cluster = await door.connect(settings, field_manager=FIELD_MANAGER, observe=measures.requests(runtime.metrics))
     runtime.stack.push_async_callback(cluster.close)
-    gauges, schema = Gauges(runtime.metrics), Schema()
-    runtime.metrics.set("flagger_info", 1, version="0.1.0", mesh_provider=settings.mesh_provider)
+    gauges, schema = Gauges(runtime.metrics, runtime.clock.now), Schema()
+    runtime.metrics.set("flagger_info", 1, version=VERSION, mesh_provider=settings.mesh_provider)
 
     def canary_changed(kind: Kind, old: Json | None, new: Json | None) -> None:
         if kind == kinds.CANARY and reconciler.ours(new or old or {}):

@@ -103,7 +103,7 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         kind="histogram",
         labels=("name", "namespace"),
         services=("router",),
-        meaning="Seconds that the judging of one tick took.",
+        meaning="Seconds from a check's due time until the status shows what came of it.",
         buckets=_SECONDS,
     ),
     Metric(
@@ -232,7 +232,12 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         services=("router",),
         meaning="1 while an installed CRD lacks a field that we must store: nothing is written then.",
     ),
-    Metric(name="serinus_holds", kind="gauge", services=("router",), meaning="Canaries that are held at the moment."),
+    Metric(
+        name="serinus_holds",
+        kind="gauge",
+        services=("router",),
+        meaning="Canaries that are held at the moment, those aside that people suspended.",
+    ),
     Metric(
         name="serinus_overdue_ticks_total",
         kind="counter",
@@ -246,6 +251,8 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         meaning="Status commits that lost to another writer (409) and were decided again.",
     ),
 )
+
+VERSION: Final = "0.1.0"
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -265,6 +272,8 @@ class Metrics:
         for metric in CATALOGUE:
             if not service or service in metric.services:
                 self._family(metric.name)
+        if service:
+            self.set("serinus_info", 1, version=VERSION, service=service)
 
     def inc(self, name: CounterName, amount: float = 1.0, /, **labels: str) -> None:
         """Counts."""

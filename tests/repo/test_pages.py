@@ -92,6 +92,12 @@ def test_metrics_that_pages_name_exist() -> None:
     assert named - known == set()
 
 
+def test_every_metric_of_the_catalogue_is_used() -> None:
+    """A metric that nobody sets would show a zero for ever."""
+    used = list(_constants(ROOT / "services", ROOT / "shared"))
+    assert [metric.name for metric in CATALOGUE if used.count(metric.name) < 3] == []
+
+
 def test_fields_of_the_status_that_pages_name_exist() -> None:
     crd = yaml.safe_load((ROOT / "k8s/crds/canaries.yaml").read_text())
     schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]

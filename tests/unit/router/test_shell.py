@@ -2,7 +2,8 @@
 
 import copy
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -152,9 +153,13 @@ def rendered(metrics: Metrics) -> list[str]:
     return [line for line in metrics.render().decode().splitlines() if line.startswith("flagger_canary")]
 
 
+def no_time() -> datetime:
+    raise AssertionError("what a canary looks like has nothing to do with the time")
+
+
 def test_gauges_of_a_canary_come_and_go_under_flaggers_names() -> None:
     metrics = Metrics()
-    gauges = Gauges(metrics)
+    gauges = Gauges(metrics, no_time)
     fresh = guide("canary")
     rolling = {**fresh, "status": {"phase": "Progressing", "canaryWeight": 30}}
     gauges.changed(None, fresh)
@@ -168,17 +173,43 @@ def test_gauges_of_a_canary_come_and_go_under_flaggers_names() -> None:
     assert rendered(metrics) == ['flagger_canary_total{namespace="test"} 0.0']
 
 
+def test_held_canaries_are_counted_but_not_those_that_people_suspended() -> None:
+    metrics = Metrics()
+    gauges = Gauges(metrics, no_time)
+
+    def held(reason: str) -> Json:
+        return {**guide("canary"), "status": {"phase": "Initialized", "serinus": {"hold": {"reason": reason}}}}
+
+    def shown() -> float:
+        (line,) = (line for line in metrics.render().decode().splitlines() if line.startswith("serinus_holds "))
+        return float(line.split()[1])
+
+    free = guide("canary")
+    counts = []
+    for new in (free, held("suspended"), held("held: contested by flagger"), held("held: still"), None):
+        gauges.changed(free, new)
+        counts.append(shown())
+    assert counts == [0, 0, 1, 1, 0]
+
+
+def after(due: datetime) -> datetime:
+    return due + timedelta(seconds=2)
+
+
 async def test_ends_and_values_are_counted() -> None:
     metrics = Metrics()
-    gauges = Gauges(metrics)
     theatre = await progressing(steps=4)
     numbers = check("request-duration", wire.CheckKind.METRIC, wire.Outcome.PASS)
     await theatre.tick(checks=[numbers.model_copy(update={"value": 250.0, "type": "duration"})])
     await theatre.settle()
     await theatre.tick()
     for done in theatre.commits:
-        gauges.committed(done)
+        tick = done.before.tick
+        Gauges(metrics, partial(after, tick.due if tick else theatre.clock.now())).committed(done)
     lines = rendered(metrics)
     labels = 'deployment_strategy="canary",name="podinfo",namespace="test"'
     assert f'flagger_canary_successes_total{{analysis_status="completed",{labels}}} 1.0' in lines
     assert 'flagger_canary_metric_analysis{metric="request-duration",name="podinfo",namespace="test"} 0.25' in lines
+    took = 'flagger_canary_duration_seconds_{}{{name="podinfo",namespace="test"}} {}'
+    assert took.format("count", "1.0") in lines, "of the one check that had anything to judge"
+    assert took.format("sum", "2.0") in lines

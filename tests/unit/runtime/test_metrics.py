@@ -90,3 +90,8 @@ def test_flaggers_metrics_have_flaggers_labels() -> None:
         "flagger_canary_successes_total": ("name", "namespace", "deployment_strategy", "analysis_status"),
         "flagger_canary_failures_total": ("name", "namespace", "deployment_strategy", "analysis_status"),
     }
+
+
+def test_a_process_says_what_it_is_from_the_start() -> None:
+    shown = Metrics("watcher").render().decode()
+    assert f'serinus_info{{service="watcher",version="{metrics.VERSION}"}} 1.0' in shown
