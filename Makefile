@@ -31,6 +31,7 @@ check: $(READY) ## lint, format, types, import contracts, duplicates, generated 
 
 test: $(READY) ## unit, story, contract and integration tests, with a real nats-server and a real Prometheus
 	$(BIN)/python -m sandbox.prometheus
+	$(BIN)/pytest -q tests/unit/router --deselect tests/unit/router/test_machine_walk.py --cov=services.router.rollout --cov-branch --cov-fail-under=100
 	$(BIN)/pytest -n 2 --dist loadfile -m "not cluster"
 
 test-cluster: $(READY) ## the cluster suite, against a real kube-apiserver, etcd and controller-manager

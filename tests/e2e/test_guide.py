@@ -328,7 +328,7 @@ async def test_a_canary_that_fails_18_percent_doesnt_hide_behind_the_primary(pla
 
     assert played.seen["whole"] > 97, "at weight 10 the route as a whole looks fine"
     assert len(rates) == 3
-    assert all(75 <= rate <= 88 for rate in rates), rates
+    assert all(75 <= rate < 92 for rate in rates), rates
     assert max(each["weight"] for each in played.rollout.scene.listener.of("eighteen")) == 10
 
 
