@@ -29,14 +29,7 @@ def rollout_states() -> str:
     """The transition table, as it stands in the code, and the picture that follows from it."""
     rows = "\n".join(f"| {_phases(rule.phases)} | {rule.when} | {_phases(rule.leads)} |" for rule in RULES)
     arrows = sorted(
-        {
-            (a, b)
-            for rule in RULES
-            if _drawn(rule.leads)
-            for a in _drawn(rule.phases)
-            for b in rule.leads
-            if a != b
-        }
+        {(a, b) for rule in RULES if _drawn(rule.leads) for a in _drawn(rule.phases) for b in rule.leads if a != b}
     )
     lines = "\n".join(f"    {a or 'New'} --> {b or 'New'}" for a, b in arrows)
     return (

@@ -48,4 +48,9 @@ def _panel(axis: Axes, record: Record, label: str, colour: str, value: Callable[
         if event.type in _MARKED:
             axis.axvline(event.at, color="grey", linewidth=0.8, linestyle="--")
             if label.startswith("canary weight"):
-                axis.annotate(_MARKED[event.type], (event.at, 104), fontsize=8, color="dimgrey", rotation=0)
+                # One release ends where the next begins: an end is written to the left of its line, above it.
+                begins = event.type == "revision-detected"
+                axis.annotate(
+                    _MARKED[event.type], (event.at, 1), xycoords=("data", "axes fraction"), textcoords="offset points",
+                    xytext=(3 if begins else -3, 3), ha="left" if begins else "right", fontsize=8, color="dimgrey",
+                )  # fmt: skip

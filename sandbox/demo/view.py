@@ -91,7 +91,7 @@ class Screen:
             table.add_column(column)
         for check in self._record.last_checks():
             value = check.get("value")
-            bounds = f"{_bound(check.get('lower'))} … {_bound(check.get('upper'))}"
+            bounds = _bounds(check.get("lower"), check.get("upper"))
             style = "green" if check["outcome"] == "pass" else "red"
             shown = "" if value is None else f"{value:.1f}"
             table.add_row(str(check["name"]), Text(str(check["outcome"]), style=style), shown, bounds)
@@ -105,8 +105,10 @@ class Screen:
         return Panel(Group(*lines), title="events", title_align="left")
 
 
-def _bound(value: object) -> str:
-    return f"{value:g}" if isinstance(value, int | float) else ""
+def _bounds(lower: object, upper: object) -> str:
+    """Most checks have one; webhooks and the evidence have none."""
+    told = (f"{sign} {value:g}" for sign, value in (("≥", lower), ("≤", upper)) if isinstance(value, int | float))
+    return " and ".join(told)
 
 
 @contextmanager

@@ -64,8 +64,7 @@ async def app(settings: RouterSettings, runtime: Runtime) -> None:
     """Connect, sync the caches, then take messages."""
     cluster = await door.connect(settings, field_manager=FIELD_MANAGER, observe=measures.requests(runtime.metrics))
     runtime.stack.push_async_callback(cluster.close)
-    gauges, schema = Gauges(runtime.metrics, runtime.clock.now), Schema()
-    runtime.metrics.set("flagger_info", 1, version=VERSION, mesh_provider=settings.mesh_provider)
+    gauges, schema = _gauges(settings, runtime), Schema()
 
     def canary_changed(kind: Kind, old: Json | None, new: Json | None) -> None:
         if kind == kinds.CANARY and reconciler.ours(new or old or {}):
@@ -105,13 +104,18 @@ async def app(settings: RouterSettings, runtime: Runtime) -> None:
     handlers.register(broker, reconciler, runtime)
     await _sync(caches, crds, runtime)
     show_schema()
-    runtime.spawn("health of caches", _watch_health(caches, runtime))
     await bus.connect(broker, runtime)
     period = settings.sweep_seconds
     sweep = Sweep(
         kept[kinds.CANARY], reconciler, publisher, runtime.clock, runtime.metrics, period, lambda: broker.link.outages
     )
     runtime.spawn("sweep", _sweeping(sweep, period))
+
+
+def _gauges(settings: RouterSettings, runtime: Runtime) -> Gauges:
+    """Flagger's metrics, beginning with its version."""
+    runtime.metrics.set("flagger_info", 1, version=VERSION, mesh_provider=settings.mesh_provider)
+    return Gauges(runtime.metrics, runtime.clock.now)
 
 
 def _followed(*, tracking: bool) -> dict[Kind, Follow]:
@@ -128,6 +132,7 @@ async def _sync(caches: Caches, crds: Informer, runtime: Runtime) -> None:
     runtime.spawn("caches", caches.run())
     runtime.spawn("crds", crds.run())
     await asyncio.gather(caches.wait_synced(), crds.wait_synced())
+    runtime.spawn("health of caches", _watch_health(caches, runtime))
 
 
 async def _watch_health(caches: Caches, runtime: Runtime) -> None:
