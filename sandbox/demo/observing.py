@@ -51,7 +51,8 @@ async def samples(stage: Stage, record: Record, view: View, now: Callable[[], fl
 
 async def _sample(canary: Json, ask: Callable[[str], Awaitable[float | None]], at: float) -> Sample:
     status = canary.get("status", {})
-    nodes = queries.node_pattern(node["address"] for node in status.get("serinus", {}).get("nodes", []))
+    known = status.get("serinus", {}).get("nodes", [])
+    nodes = queries.node_pattern(node["address"] for node in known if not node.get("former"))
     serving = status.get("canaryWeight", 0) > 0
     return Sample(
         at=at,
