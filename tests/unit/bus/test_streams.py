@@ -1,5 +1,7 @@
 """What may be changed about a stream or consumer that exists: only what loses nothing."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from shared.bus import streams
 from shared.bus.streams import Config
 from shared.wire import subjects
+from tests.repo.manifests import ROOT
 
 DAY = 24 * 3600 * 10**9
 NOTICE: Config = next(each for each in streams.streams(1) if each["name"] == subjects.NOTICE_STREAM)
@@ -92,3 +95,30 @@ def test_every_partition_has_a_consumer_of_its_own_and_one_message_at_a_time() -
 def test_waiting_ticks_never_expire() -> None:
     tick = next(each for each in streams.streams(1) if each["name"] == subjects.TICK_STREAM)
     assert (tick["max_age"], tick["allow_msg_schedules"], tick["max_msgs_per_subject"]) == (0, True, 1)
+
+
+ALL = (*streams.streams(1), *streams.public_streams(1))
+
+
+@pytest.mark.parametrize("config", ALL, ids=lambda each: str(each["name"]))
+def test_every_stream_has_an_end_and_a_word_for_what_happens_there(config: Config) -> None:
+    assert isinstance(config["max_bytes"], int)
+    assert config["max_bytes"] > 0
+    assert config["discard"] == ("new" if config["name"] == subjects.INBOX_STREAM else "old")
+
+
+def test_what_the_streams_reserve_is_what_the_page_says_and_fits_the_disk_of_k8s() -> None:
+    reserved = sum(int(str(each["max_bytes"])) for each in ALL)
+    told = re.search(r"The streams reserve ([\d.]+) GiB", (ROOT / "docs/install.md").read_text())
+    assert told
+    assert reserved <= float(told[1]) * 2**30 < reserved * 1.1
+    store = re.search(r"max_file_store: (\d+)MB", (ROOT / "k8s/nats/nats.conf").read_text())
+    assert store
+    assert reserved < int(store[1]) * 10**6
+
+
+def test_a_limit_doesnt_come_upon_a_stream_that_had_none() -> None:
+    """An installation from before the ticks had one: full already, perhaps."""
+    tick = next(each for each in ALL if each["name"] == subjects.TICK_STREAM)
+    merged = streams.merge_stream({**tick, "max_bytes": -1}, tick)
+    assert (merged.config["max_bytes"], merged.changed, merged.different) == (-1, (), ())
