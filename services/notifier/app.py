@@ -9,7 +9,6 @@ import aiohttp
 from pydantic import TypeAdapter
 
 from services.notifier import policy
-from services.notifier.events import Events
 from services.notifier.handlers import Notifier
 from services.notifier.messages import Messenger, Target
 from services.notifier.messengers import Messengers
@@ -22,6 +21,7 @@ from shared.bus.markers import Markers
 from shared.errors import Never, RetryLater
 from shared.http.webhooks import Webhooks
 from shared.kube import door, measures
+from shared.kube.events import Events
 from shared.kube.kinds import ALERT_PROVIDER
 from shared.runtime.serve import Runtime
 from shared.wire import subjects

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.notifier import messages, policy
-from services.notifier.events import Events
 from services.notifier.messages import Target
 from services.notifier.policy import Ended, Ending
 from services.notifier.ports import Hooks, Markers, Messengers, Meter, Now, Providers
 from shared.bus.markers import State
 from shared.errors import Never, RetryLater
 from shared.http.webhooks import marks
+from shared.kube.events import Events
 from shared.wire.messages import Alert, Hook, Notice, SecretRef
 
 Effect = Callable[[bool], Awaitable[Ended]]

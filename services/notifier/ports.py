@@ -20,17 +20,6 @@ class Objects(Protocol):
     async def get(self, kind: Kind, namespace: str, name: str) -> Json | None: ...
 
 
-class Records(Protocol):
-    """Writes Kubernetes Events; both answer the object as it is now, and raise what shared.kube.errors lists.
-
-    There's no right to read them: a patch of nothing changes nothing and answers the object.
-    """
-
-    async def create(self, kind: Kind, body: Json) -> Json: ...
-
-    async def patch(self, kind: Kind, namespace: str, name: str, patch: Json) -> Json: ...
-
-
 class Providers(Protocol):
     """Finds out where an AlertProvider's alerts go. Raises Never with Flagger's text, RetryLater when nobody can say."""
 

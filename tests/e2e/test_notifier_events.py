@@ -9,10 +9,10 @@ import pytest
 
 from sandbox.controlplane.api import Api
 from sandbox.controlplane.server import ControlPlane
-from services.notifier.events import Events
 from shared.errors import RetryLater
 from shared.kube import door
 from shared.kube.door import Cluster
+from shared.kube.events import Events
 from shared.runtime.settings import KubeSettings
 from shared.wire.messages import CanaryRef, EventType, RolloutEvent
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.notifier.events import KEEP, Events
 from shared.errors import RetryLater
 from shared.kube.errors import Forbidden
+from shared.kube.events import KEEP, Events
 from shared.wire.messages import RolloutEvent
 from tests.unit.notifier.api import FakeEvents
 from tests.unit.notifier.told import event

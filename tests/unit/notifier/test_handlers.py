@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from services.notifier.events import Events
 from services.notifier.handlers import PATIENCE, Notifier
 from services.notifier.messages import Messenger, Target
 from shared.bus.markers import State
 from shared.errors import Never, RetryLater
 from shared.http.posting import Attempt
 from shared.http.webhooks import Called
+from shared.kube.events import Events
 from shared.kube.json import Json
 from shared.runtime.metrics import CounterName
 from shared.wire.messages import AlertRoute, Hook, HookPayload, Notice, SecretRef, Severity

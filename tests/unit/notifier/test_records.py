@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.notifier import records
+from shared.kube import records
 from shared.kube.json import Json
 from shared.wire.messages import CanaryRef, EventType
 from tests.unit.notifier.told import AT, CANARY, event

@@ -1,4 +1,5 @@
-"""Tells events as Kubernetes Events, each exactly once.
+"""Tells events as Kubernetes Events, each exactly once, whoever tells them: the notifier does, and the router while
+there is no bus.
 
 A first telling is one create, a repetition one patch. Nothing is read beforehand: what the API server answered last is
 kept for a while to save work, and a version in each patch says when that is no longer true.
@@ -6,14 +7,13 @@ kept for a while to save work, and a version in each patch says when that is no 
 
 import logging
 from collections import OrderedDict
-from typing import Final
+from typing import Final, Protocol
 
-from services.notifier import records
-from services.notifier.ports import Records
 from shared.errors import Conflict, RetryLater
+from shared.kube import records
 from shared.kube.errors import AlreadyExists, Forbidden, Gone
 from shared.kube.json import Json
-from shared.kube.kinds import EVENT
+from shared.kube.kinds import EVENT, Kind
 from shared.wire.messages import RolloutEvent
 
 KEEP: Final = 2048
@@ -24,6 +24,17 @@ TRIES: Final = 6
 
 _TERMINATING: Final = "because it is being terminated"
 _log: Final = logging.getLogger(__name__)
+
+
+class Records(Protocol):
+    """Writes Kubernetes Events; both answer the object as it is now, and raise what shared.kube.errors lists.
+
+    There's no right to read them: a patch of nothing changes nothing and answers the object.
+    """
+
+    async def create(self, kind: Kind, body: Json) -> Json: ...
+
+    async def patch(self, kind: Kind, namespace: str, name: str, patch: Json) -> Json: ...
 
 
 class Events:
