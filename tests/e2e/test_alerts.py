@@ -1,5 +1,5 @@
 """Who hears of a rollout, end to end: AlertProviders and the global messenger, event webhooks, with Serinus installed
-from `k8s/` on the real API server.
+from `k8s/` on the real API server, two replicas of each service.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 import pytest_asyncio
 
+from sandbox import installed
 from sandbox.receiver import Post, Receiver
 from sandbox.scene import Scene, opened
 from sandbox.stage import SLACK, Options
@@ -37,7 +38,15 @@ GLOBAL = {
 async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
     async with opened(tmp_path_factory.mktemp("alerts"), Options(settings=SETTINGS | GLOBAL)) as scene:
         scene.stage.network.claim(WORKFLOW, 80, scene.stage.slack.port)
+        await asyncio.gather(*(_doubled(scene, name) for name in ("watcher", "router", "analyzer", "notifier")))
         yield scene
+
+
+async def _doubled(scene: Scene, service: str) -> None:
+    name = f"serinus-{service}"
+    await scene.plane.kubectl("-n", installed.NAMESPACE, "scale", f"deployment/{name}", "--replicas=2")
+    path = f"/apis/apps/v1/namespaces/{installed.NAMESPACE}/deployments/{name}"
+    await scene.stage.api.until(path, installed.available(2), timeout=60)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

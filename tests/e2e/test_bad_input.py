@@ -21,6 +21,7 @@ from sandbox.stage import Options
 from shared.wire import subjects
 from tests.e2e.rollouts import Rollout, manifest, moved
 from tests.e2e.short import NEW, SETTINGS, Play, applied, beginning, begun, canary, deployment, hook, phase, told
+from tests.guide.transcript import unknown
 from tests.integration.bus_stage import as_user
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
@@ -249,6 +250,12 @@ PLAYS: tuple[Play, ...] = (
 @pytest.mark.timeout(180)
 async def test_is_told_and_can_be_mended(plays: dict[Play, "asyncio.Task[None]"], play: Play) -> None:
     await plays[play]
+
+
+async def test_nobody_says_what_no_page_lists(scene: Scene, plays: dict[Play, "asyncio.Task[None]"]) -> None:
+    await asyncio.wait(plays.values())
+
+    assert unknown(event["data"]["message"] for event in scene.listener.heard) == []
 
 
 @pytest.mark.parametrize(

@@ -12,16 +12,19 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from sandbox.application import Behaviour
 from sandbox.scene import Scene, opened
 from sandbox.stage import Options
 from tests.e2e.rollouts import Rollout
 from tests.e2e.short import NEW, SETTINGS, Play, applied, beginning, begun, canary, deployment, hook, phase, told
+from tests.guide.transcript import unknown
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
 
 TESTER = "http://flagger-loadtester.test"
 CHECK = f"{TESTER}/gate/check"
-OLD = "ghcr.io/stefanprodan/podinfo:6.0.0"
+OLD, NEWER = "ghcr.io/stefanprodan/podinfo:6.0.0", "stefanprodan/podinfo:6.0.9"
+FRAGILE = "stefanprodan/podinfo:6.8.1"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -169,10 +172,59 @@ async def suspended(rollout: Rollout) -> None:
 
     await _patch(rollout, suspend=True)
     await told(rollout, "skipping canary run as object is suspended", "Normal")
-    await rollout.kubectl("set", "image", "deployment/podinfo", "podinfod=stefanprodan/podinfo:6.0.9")
+    await rollout.kubectl("set", "image", "deployment/podinfo", f"podinfod={NEWER}")
     await _patch(rollout, suspend=False)
     await phase(rollout, "Progressing", weight=25)
-    await _succeeds(rollout, image="stefanprodan/podinfo:6.0.9")
+    await _succeeds(rollout, image=NEWER)
+
+
+async def superseded(rollout: Rollout) -> None:
+    """A newer revision in the middle of an analysis starts over, and only that one is promoted."""
+    await _begun(rollout, canary())
+    await phase(rollout, "Progressing", weight=50)
+    await rollout.kubectl("set", "image", "deployment/podinfo", f"podinfod={NEWER}")
+    await told(rollout, f"New revision detected! Restarting analysis for {_name(rollout)}", "Normal")
+    await _succeeds(rollout, image=NEWER)
+
+    texts = rollout.texts()
+    begun_again = texts.index(f"New revision detected! Restarting analysis for {_name(rollout)}")
+    advanced = f"Advance {_name(rollout)} canary weight 50"
+    assert (texts[:begun_again].count(advanced), texts[begun_again:].count(advanced)) == (1, 1)
+    assert len(beginning(rollout, "Copying")) == 1
+
+
+async def weights(rollout: Rollout) -> None:
+    """Listed steps up, and steps back to the promoted primary."""
+    await _begun(rollout, canary(stepWeight=None, stepWeights=[1, 60], maxWeight=60, stepWeightPromotion=50))
+    await _succeeds(rollout)
+
+    assert beginning(rollout, "Advance") == [
+        f"Advance {_name(rollout)} canary weight 1",
+        f"Advance {_name(rollout)} canary weight 60",
+        f"Advance {_name(rollout)} primary weight 90",
+        f"Advance {_name(rollout)} primary weight 100",
+    ]
+
+
+async def failed_promotion(rollout: Rollout) -> None:
+    """The copy doesn't come up: the canary, which does, serves everybody until a fix is promoted."""
+    gate = hook("confirm-promotion", f"{TESTER}/gate/halt")
+    await applied(rollout, canary(webhooks=[gate], spec={"progressDeadlineSeconds": 10}))
+    await _bounded(rollout)
+    await rollout.initialized()
+    await rollout.kubectl("set", "image", "deployment/podinfo", f"podinfod={FRAGILE}")
+    await phase(rollout, "WaitingPromotion", weight=50)
+    rollout.scene.stage.options.behaviours[FRAGILE] = Behaviour(ready=False)
+    await _ask(rollout, "approve:fragile")
+    await phase(rollout, "Failed", timeout=90)
+    failed = 'failed, primary not ready: deployment "podinfo-primary" exceeded its progress deadline'
+    await told(rollout, f"Promotion of {_name(rollout)} {failed}")
+    assert await rollout.weights() == [0, 100]
+
+    await rollout.kubectl("set", "image", "deployment/podinfo", f"podinfod={NEW}")
+    await phase(rollout, "WaitingPromotion", timeout=90)
+    await _ask(rollout, "approve:fix")
+    await _succeeds(rollout)
 
 
 async def skipped(rollout: Rollout) -> None:
@@ -221,7 +273,7 @@ async def deleted(rollout: Rollout) -> None:
 
 PLAYS: tuple[Play, ...] = (
     confirm_rollout, confirm_promotion, confirm_traffic_increase, pre_rollout, rollback_hook, requests,
-    changed_configs, suspended, skipped, reverted, deleted,
+    changed_configs, suspended, superseded, weights, failed_promotion, skipped, reverted, deleted,
 )  # fmt: skip
 
 
@@ -229,6 +281,12 @@ PLAYS: tuple[Play, ...] = (
 @pytest.mark.timeout(180)
 async def test_people_are_obeyed(plays: dict[Play, "asyncio.Task[None]"], play: Play) -> None:
     await plays[play]
+
+
+async def test_nobody_says_what_no_page_lists(scene: Scene, plays: dict[Play, "asyncio.Task[None]"]) -> None:
+    await asyncio.wait(plays.values())
+
+    assert unknown(event["data"]["message"] for event in scene.listener.heard) == []
 
 
 def _name(rollout: Rollout) -> str:
@@ -264,6 +322,11 @@ def _payloads(rollout: Rollout, path: str) -> list[Any]:
 async def _selected(rollout: Rollout) -> str:
     """Whose pods clients reach under the application's name."""
     return await rollout.kubectl("get", "svc", "podinfo", "-o", "jsonpath={.spec.selector.app}")
+
+
+async def _bounded(rollout: Rollout) -> None:
+    """Kubernetes gives up on the Deployment, and on its copies, after ten seconds."""
+    await rollout.kubectl("patch", "deployment", "podinfo", "-p", '{"spec": {"progressDeadlineSeconds": 10}}')
 
 
 async def _ask(rollout: Rollout, verb: str) -> None:
