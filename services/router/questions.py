@@ -71,7 +71,8 @@ def _asked(scene: Scene, tick: PendingTick) -> _Asked:
         case Purpose.PROVIDERS:
             return {"providers": _providers(scene, tick)}
         case Purpose.CONFIRM_ROLLOUT:
-            return {"gates": parse.hooks(model, "confirm-rollout")}
+            # As documented by Flagger, which asks rollback hooks from the first step on only (W-G16).
+            return {"rollback": parse.hooks(model, "rollback"), "gates": parse.hooks(model, "confirm-rollout")}
         case Purpose.PRE_ROLLOUT:
             return {
                 "rollback": parse.hooks(model, "rollback"),

@@ -122,6 +122,28 @@ async def test_a_rollback_hook_rolls_back_by_hand() -> None:
     assert theatre.weights() == (100, 0)
 
 
+async def test_a_rollback_hook_is_asked_while_a_rollout_waits_for_approval() -> None:
+    """W-G16."""
+    canary = hooked("confirm-rollout")
+    canary["spec"]["analysis"]["webhooks"].append(
+        {"name": "undo", "type": "rollback", "url": "http://flagger-loadtester.test/rollback/check"}
+    )
+    theatre = await initialized(canary)
+    theatre.release()
+    await theatre.settle()
+    await theatre.tick(checks=[check("undo", ROLLBACK, FAIL, "Rollback hook undo not signaling a rollback"), *SHUT])
+    assert theatre.phase == "Waiting"
+    theatre.heard()
+    await theatre.tick(wire.Outcome.HOLD, [check("undo", ROLLBACK, PASS, "Rollback check undo passed")])
+    assert theatre.heard() == [
+        "Rollback check undo passed",
+        "Rolling back podinfo.test manual webhook invoked",
+        "Canary failed! Scaling down podinfo.test",
+    ]
+    await theatre.settle()
+    assert (theatre.phase, theatre.replicas, theatre.weights()) == ("Failed", 0, (100, 0)), "and nothing starts again"
+
+
 async def test_post_rollout_hooks_hear_how_it_ended() -> None:
     for outcome, phase in ((PASS, "Succeeded"), (FAIL, "Failed")):
         theatre = await progressing(hooked("post-rollout"), steps=4)

@@ -23,7 +23,9 @@ def slice_of(service: str, *addresses: str) -> Json:
 
 
 async def test_pods_that_are_replaced_change_the_question_and_not_the_time() -> None:
-    theatre = await progressing(extra=[slice_of("podinfo-canary", "10.0.0.7")])
+    theatre = await progressing()
+    theatre.cluster.put(slice_of("podinfo-canary", "10.0.0.7"))
+    await theatre.tick()
     before = pending(theatre)
     theatre.cluster.put(slice_of("podinfo-canary", "10.0.0.8"))
     await theatre.fact()

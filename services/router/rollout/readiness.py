@@ -69,6 +69,8 @@ def unready(rollout: Rollout, threshold: int) -> str | None:
     """Why it isn't ready, in Flagger's words, or None if it is."""
     if rollout.generation > rollout.observed:
         return _WAIT + "observed deployment generation less than desired generation"
+    if rollout.replicas == 0:  # 0 of 0 replicas are available, and serve nobody (W-G9)
+        return "deployment is scaled to zero"
     if rollout.exceeded:
         return f'deployment "{rollout.name}" exceeded its progress deadline'
     if rollout.replicas is not None and rollout.updated < rollout.replicas:

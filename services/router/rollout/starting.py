@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from services.router.rollout import guards, texts
+from services.router.rollout import ending, guards, texts
 from services.router.rollout.context import Context, Step
 from services.router.rollout.inputs import Kind, Outcome
 from services.router.rollout.state import Phase, Purpose, Stage, State
@@ -66,6 +66,9 @@ def ask_confirm(c: Context) -> Step | None:
 
 
 def confirmed(c: Context) -> Step:
+    if any(check.outcome is Outcome.PASS for check in c.verdict.of(Kind.ROLLBACK)):
+        state = replace(c.state, revision=c.seen.revision or c.state.revision)
+        return ending.rolled_back(c, state, (*told(c, Kind.ROLLBACK), texts.manual_rollback(c.spec)))
     drafts = told(c, Kind.GATE)
     refused = refused_gate(c)
     if not refused and c.verdict.outcome is Outcome.PASS:

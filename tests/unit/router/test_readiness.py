@@ -25,7 +25,7 @@ WAIT = "waiting for rollout to finish: "
         ({"available": 2}, 75, WAIT + "2 of 3 (readyThreshold 75%) updated replicas are available"),
         ({"available": 3}, 75, ""),
         ({"replicas": None, "updated": 1, "current": 1, "available": 1}, 100, ""),
-        ({"replicas": 0, "updated": 0, "current": 0, "available": 0}, 100, ""),
+        ({"replicas": 0, "updated": 0, "current": 0, "available": 0}, 100, "deployment is scaled to zero"),
         ({}, 100, ""),
     ],
 )
