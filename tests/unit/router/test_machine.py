@@ -213,6 +213,12 @@ class TestRevisions:
 
 
 class TestGates:
+    def test_a_rollback_hook_ends_the_wait_for_confirm_rollout(self) -> None:
+        play = initialized(hooks=frozenset({"confirm-rollout", "rollback"})).world(revision="r2")
+        play.judge(Outcome.HOLD, Check("undo", Kind.ROLLBACK, Outcome.PASS, "Rollback check undo passed"))
+        assert (play.state.phase, play.state.revision) == (Phase.FAILED, "r2")
+        assert play.texts()[-3:-1] == ["Rollback check undo passed", "Rolling back podinfo.test manual webhook invoked"]
+
     def test_confirm_rollout(self) -> None:
         play = initialized(hooks=frozenset({"confirm-rollout"})).world(revision="r2")
         assert play.state.tick is not None
