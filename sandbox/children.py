@@ -51,7 +51,8 @@ class Children:
         try:
             async with asyncio.timeout(timeout):
                 while missing := await asyncio.to_thread(self._missing, name):
-                    self._processes[name].check()
+                    for process in self._processes.values():  # one that waits doesn't hide another that is dead
+                        process.check()
                     await asyncio.sleep(0.1)
         except TimeoutError:
             raise TimeoutError(f"{name} isn't ready after {timeout} s: {missing}") from None

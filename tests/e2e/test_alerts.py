@@ -3,7 +3,9 @@ from `k8s/` on the real API server, two replicas of each service.
 """
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -17,9 +19,11 @@ from sandbox.stage import SLACK, Options
 from tests.contract import notifier_schemas as schemas
 from tests.e2e.rollouts import Rollout
 from tests.e2e.short import NEW, SETTINGS, Play, applied, begun, canary, hook, told
+from tests.integration.bus_stage import collected, until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
 
+EXAMPLE = Path(__file__).parents[2] / "examples/subscribe.py"
 WORKFLOW = "prod-07.westeurope.logic.azure.com"
 INITIALIZED = "New Deployment detected, initialization completed."
 REVISION = "New revision detected, progressing canary analysis."
@@ -171,6 +175,20 @@ PLAYS: tuple[Play, ...] = (providers, global_slack, event_webhook, deaf_messenge
 @pytest.mark.timeout(180)
 async def test_heard_by_those_who_asked(plays: dict[Play, "asyncio.Task[None]"], play: Play) -> None:
     await plays[play]
+
+
+async def test_fifteen_lines_of_somebody_else_tell_the_same_story(
+    scene: Scene, plays: dict[Play, "asyncio.Task[None]"]
+) -> None:
+    """From the first event on, with the read-only account."""
+    await plays[global_slack]
+    told = [f"#{event['seq']} {event['type']} {event['weight']}% {event['message']}"
+            for event in scene.listener.of("global-slack")]  # fmt: skip
+    password = scene.stage.nats.credentials["subscriber"]
+    url = scene.stage.nats.url.replace("nats://", f"nats://subscriber:{password}@")
+    async with collected(sys.executable, "-P", str(EXAMPLE), url, "global-slack", "podinfo", cwd=Path("/")) as child:
+        await until(lambda: len(child.lines) >= len(told))
+        assert [line.split(maxsplit=1)[1] for line in child.lines] == told
 
 
 async def _released(rollout: Rollout) -> None:

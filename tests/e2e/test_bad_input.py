@@ -281,6 +281,29 @@ async def test_what_the_schema_forbids_is_refused_at_admission(
     assert named in str(refused.value)
 
 
+@pytest.mark.timeout(240)
+async def test_an_api_server_that_dies_in_the_middle_costs_no_step(
+    scene: Scene, plays: dict[Play, "asyncio.Task[None]"]
+) -> None:
+    """After the plays, since it would stand still for all of them."""
+    await asyncio.wait(plays.values())
+    rollout = Rollout(scene, "api-server")
+    await applied(rollout, canary(stepWeight=25))
+    await rollout.initialized()
+    await rollout.release(NEW)
+    await phase(rollout, "Progressing", weight=25)
+
+    scene.plane.kill_apiserver()
+    await scene.plane.start_apiserver()
+
+    assert (await rollout.over())["status"]["phase"] == "Succeeded"
+    name = f"podinfo.{rollout.namespace}"
+    assert beginning(rollout, "Advance") == [f"Advance {name} canary weight {weight}" for weight in (25, 50)]
+    await told(rollout, f"Promotion completed! Scaling down {name}", "Normal")
+    events = scene.listener.of(rollout.namespace)
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+
+
 async def _rolled_back(rollout: Rollout, document: dict[str, Any]) -> None:
     """A release that has to fail for its checks, at its first step."""
     await applied(rollout, document)
