@@ -110,7 +110,7 @@ def _named(kinds: Iterable[object]) -> Iterator[type[BaseModel] | type[StrEnum]]
 
 def nats_accounts() -> str:
     """The accounts of the NATS that `k8s/nats` installs; nats-server reads the passwords from its environment."""
-    variables = {user.name: "$NATS_PASSWORD_" + user.name.upper().replace("-", "_") for user in accounts.USERS}
+    variables = {user.name: f"${accounts.variable(user.name)}" for user in accounts.USERS}
     return "# Made by `make docs` from shared/bus/accounts.py; don't edit.\n" + accounts.render(variables)
 
 

@@ -148,48 +148,64 @@ _IMPORTS: Final = (
 )
 
 
+def variable(user: str) -> str:
+    """The environment variable with a user's password: nats-server reads it, and the Secret has it as a key."""
+    return "NATS_PASSWORD_" + user.upper().replace("-", "_")
+
+
 def render(
     passwords: Mapping[str, str] | None = None,
-    nkeys: Mapping[str, str] | None = None,
+    nkeys: Mapping[str, Sequence[str]] | None = None,
     *,
     more: Sequence[User] = (),
+    system: bool = True,
 ) -> str:
-    """The `accounts` block. Each user needs a password or a public nkey. `more` are the installation's own users.
+    """The `accounts` block. Each user needs a password or public nkeys. `more` are the installation's own users.
 
-    A password of the form `$NAME` stays unquoted: nats-server reads that environment variable.
+    A password of the form `$NAME` stays unquoted: nats-server reads that environment variable. A user with several
+    nkeys may come with any of them. Without `system` it's a block for a server that has a system account of its own.
     """
-    users = (*USERS, *more)
-    keys = {user.name: _credential(user.name, passwords or {}, nkeys or {}) for user in users}
+    users = tuple(user for user in (*USERS, *more) if system or user.account != SYS)
+    keys = {user.name: _credentials(user.name, passwords or {}, nkeys or {}) for user in users}
     return "\n".join(
         (
             "accounts {",
             *_account(SERINUS, users, keys, exports=_EXPORTS),
             *_account(PUBLIC, users, keys, imports=_IMPORTS),
-            *_account(SYS, users, keys, jetstream=False),
+            *(_account(SYS, users, keys, jetstream=False) if system else ()),
             "}",
-            f"system_account: {SYS}",
+            *((f"system_account: {SYS}",) if system else ()),
             "",
         )
     )
 
 
-def _credential(name: str, passwords: Mapping[str, str], nkeys: Mapping[str, str]) -> str:
+def public_keys(rendered: str) -> dict[str, tuple[str, ...]]:
+    """The nkeys that such a block holds, by user, the oldest first."""
+    found: dict[str, tuple[str, ...]] = {}
+    for key, user in re.findall(r'^ *\{ nkey: "(U[A-Z2-7]{55})" # ([\w-]+)$', rendered, re.MULTILINE):
+        found[user] = (*found.get(user, ()), key)
+    return found
+
+
+def _credentials(name: str, passwords: Mapping[str, str], nkeys: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     if name in nkeys:
-        return f'nkey: "{nkeys[name]}"'
+        # The server knows no name for these; the comment is for people and for `public_keys`.
+        return tuple(f'nkey: "{key}" # {name}' for key in nkeys[name])
     if name not in passwords:
         raise ValueError(f"user {name} has neither a password nor an nkey")
     password = passwords[name]
     if re.fullmatch(r"\$[A-Z_][A-Z0-9_]*", password):
-        return f"user: {name}, password: {password}"
+        return (f"user: {name}, password: {password}",)
     if re.search(r'["\\\n]', password):
         raise ValueError(f"the password of user {name} can't be quoted")
-    return f'user: {name}, password: "{password}"'
+    return (f'user: {name}, password: "{password}"',)
 
 
 def _account(
     name: str,
     users: Sequence[User],
-    keys: Mapping[str, str],
+    keys: Mapping[str, Sequence[str]],
     *,
     exports: Sequence[str] = (),
     imports: Sequence[str] = (),
@@ -201,8 +217,8 @@ def _account(
         lines += [f"    {word}: [", *(f"      {entry}" for entry in entries), "    ]"] if entries else []
     lines.append("    users: [")
     for user in users:
-        if user.account == name:
-            lines += [f"      {{ {keys[user.name]}", *_permissions(user), "      }"]
+        for credential in keys[user.name] if user.account == name else ():
+            lines += [f"      {{ {credential}", *_permissions(user), "      }"]
     return [*lines, "    ]", "  }"]
 
 

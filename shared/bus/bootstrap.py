@@ -1,5 +1,7 @@
 """`python -m shared.bus.bootstrap [--watch]`: creates streams and consumers, and changes them only where nothing is lost.
 
+`… bootstrap credentials` (shared.bus.credentials) and `… bootstrap account` (shared.bus.tenancy) prepare the NATS itself.
+
 Idempotent. Without --watch it ends with code 0 when everything is there and with 1 when the server refuses something;
 with it, it goes on looking, so that a lost disk heals untouched, and is ready (`/readyz`) while everything is there.
 It has a NATS user of its own in each account; the services can create nothing.
@@ -8,7 +10,8 @@ It has a NATS user of its own in each account; the services can create nothing.
 import argparse
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +21,7 @@ import nats
 from nats.aio.client import Client
 from nats.errors import Error
 
-from shared.bus import accounts, link, streams
+from shared.bus import accounts, credentials, link, streams, tenancy
 from shared.bus.content import Account, TooOld
 from shared.bus.settings import BootstrapSettings
 from shared.errors import Never, RetryLater
@@ -180,10 +183,24 @@ async def _leave(client: Client, voice: link.Link) -> None:
         await client.close()
 
 
+_PREPARE: Final[Mapping[str, Callable[[Sequence[str]], int]]] = {
+    "credentials": credentials.main,
+    "account": tenancy.main,
+}
+"""Commands that ask no server."""
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    parser = argparse.ArgumentParser(prog="python -m shared.bus.bootstrap", description="Creates Serinus's streams.")
+    given = sys.argv[1:] if arguments is None else arguments
+    if given and given[0] in _PREPARE:
+        sys.exit(_PREPARE[given[0]](given[1:]))
+    parser = argparse.ArgumentParser(
+        prog="python -m shared.bus.bootstrap",
+        description="Creates Serinus's streams. "
+        "`credentials` makes nkeys, `account` says what a NATS of your own must give: each has a --help.",
+    )
     parser.add_argument("--watch", action="store_true", help="go on, and heal what gets lost")
-    watch: bool = parser.parse_args(arguments).watch
+    watch: bool = parser.parse_args(given).watch
     serve.main(SERVICE, BootstrapSettings, partial(app, watch=watch), http=watch)
 
 

@@ -75,7 +75,7 @@ def test_nobody_can_install_our_top_level_names() -> None:
 
 def test_nats_finds_every_variable_that_its_configuration_names() -> None:
     named = set(re.findall(r"\$([A-Z][A-Z0-9_]+)\b", "".join(
-        (ROOT / "k8s/nats" / name).read_text() for name in ("nats.conf", "accounts.conf")
+        (ROOT / "k8s/nats" / name).read_text() for name in ("nats.conf", "cluster.conf", "accounts.conf")
     )))  # fmt: skip
     named = {name for name in named if name.startswith(("NATS_PASSWORD_", "ROUTE_", "POD_"))}
     manifest = (ROOT / "k8s/nats/statefulset.yaml").read_text()

@@ -17,9 +17,10 @@ def test_each_user_is_in_its_account_once_with_its_password() -> None:
 
 
 def test_a_variable_stays_one_and_an_nkey_needs_no_password() -> None:
-    text = accounts.render({**PASSWORDS, "router": "$ROUTER_PASSWORD"}, {"analyzer": "UABC"})
+    text = accounts.render({**PASSWORDS, "router": "$ROUTER_PASSWORD"}, {"analyzer": ["UABC", "UDEF"]})
     assert "user: router, password: $ROUTER_PASSWORD" in text
-    assert 'nkey: "UABC"' in text
+    assert 'nkey: "UABC" # analyzer' in text
+    assert 'nkey: "UDEF" # analyzer' in text
     assert "p-analyzer" not in text
 
 
