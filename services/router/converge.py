@@ -6,7 +6,7 @@ from typing import Final
 from services.router import copies, policy, wanted
 from services.router.found import Found
 from services.router.objects import Options, Wanted
-from services.router.parse import FINALIZER, Canary
+from services.router.parse import FINALIZER, REQUEST, Canary
 from services.router.patches import merge_patch
 from services.router.ports import Writes
 from services.router.rollout.state import Phase, State
@@ -60,6 +60,18 @@ class Converge:
     async def release(self, canary: Canary, state: State, found: Found) -> bool:
         """Let go of a Canary that needs no reversal any more. Its last event must be out: it may vanish with this."""
         return self._released(canary, state, found) and await self._finalizer(canary, keep=False)
+
+    async def take_off(self, canary: Canary, state: State) -> bool:
+        """Take off a request that was carried out, so that people see that it's used up and may ask the same again."""
+        value = json.text(canary.document, "metadata", "annotations", REQUEST)
+        if not value or value != state.request:
+            return False
+        try:
+            await self._mark(canary, {"annotations": {REQUEST: None}})
+        except (Never, Forbidden) as error:  # the status remembers it, so it can't act twice
+            log.warning("request %s of %s stays: %s", value, canary.spec.name, error)
+            return False
+        return True
 
     def pending(self, canary: Canary, state: State, found: Found) -> bool:
         """Would `run` write anything? Asks caches only."""
@@ -123,10 +135,14 @@ class Converge:
         if (FINALIZER in have) == keep or (keep and "deletionTimestamp" in metadata):
             return False
         names = [each for each in have if each != FINALIZER] + ([FINALIZER] if keep else [])
-        patch = {"metadata": {"finalizers": names, "resourceVersion": json.version(canary.document)}}
+        await self._mark(canary, {"finalizers": names})
+        return True
+
+    async def _mark(self, canary: Canary, metadata: Json) -> None:
+        """Change the Canary's metadata, if it still is what was looked at."""
+        patch = {"metadata": {**metadata, "resourceVersion": json.version(canary.document)}}
         answer = await self._cluster.patch(kinds.CANARY, canary.spec.namespace, canary.spec.name, patch)
         self._world.cache(kinds.CANARY).absorb(answer)
-        return True
 
 
 def difference(have: Json, want: Wanted) -> Json:

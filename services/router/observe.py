@@ -6,7 +6,7 @@ from services.router import parse, policy, primary_objects, routes
 from services.router.found import PROMOTION, Found, target_revision
 from services.router.objects import Options
 from services.router.parse import Canary
-from services.router.rollout.inputs import Observation
+from services.router.rollout.inputs import Observation, Verb
 from services.router.rollout.readiness import Readiness, Rollout, readiness, unready
 from services.router.rollout.state import ANALYSING, Phase, State
 from shared.kube import json
@@ -35,11 +35,10 @@ def observe(canary: Canary, state: State, found: Found, options: Options, now: d
 
 def primary(canary: Canary, state: State, found: Found, now: datetime) -> Readiness:
     """The primary's readiness; a promotion's copy starts its deadline anew."""
-    threshold = canary.model.analysis.primary_ready_threshold if canary.model.analysis else 100
     since = state.step_started if state.phase is Phase.PROMOTING else None
     if found.primary is None:
         return _missing(canary.names.primary, canary.spec.namespace)
-    return readiness(rollout(found.primary), threshold, canary.spec.deadline, now, since)
+    return readiness(rollout(found.primary), _primary_threshold(canary), canary.spec.deadline, now, since)
 
 
 def target(canary: Canary, state: State, found: Found, now: datetime) -> Readiness:
@@ -50,10 +49,31 @@ def target(canary: Canary, state: State, found: Found, now: datetime) -> Readine
     return readiness(rollout(found.target), _canary_threshold(canary), canary.spec.deadline, now, since)
 
 
+def aborting(canary: Canary, state: State, found: Found) -> bool:
+    """Is an abort pending that will take the canary's traffic away?
+
+    A person may have done so already with nobody here to decide it (`abort --direct`). Giving the traffic back until it
+    is decided would be the one thing that wasn't asked for. The exception is the machine's: who serves everybody stays.
+    """
+    asked = parse.request(canary.document)
+    if asked is None or asked.verb is not Verb.ABORT or asked.id == state.request or state.phase not in ANALYSING:
+        return False
+    return state.weight < 100 or primary_serves(canary, found)
+
+
+def primary_serves(canary: Canary, found: Found) -> bool:
+    """Is the primary there and ready, by the Canary's own threshold?"""
+    return found.primary is not None and unready(rollout(found.primary), _primary_threshold(canary)) is None
+
+
 def target_serves(canary: Canary, found: Found) -> bool:
     """Is the target there, scaled up and ready?"""
     scaled = json.number(found.target, "spec", "replicas", default=1) > 0
     return found.target is not None and scaled and unready(rollout(found.target), _canary_threshold(canary)) is None
+
+
+def _primary_threshold(canary: Canary) -> int:
+    return canary.model.analysis.primary_ready_threshold if canary.model.analysis else 100
 
 
 def _canary_threshold(canary: Canary) -> int:

@@ -122,6 +122,8 @@ class Reconciler:
         now = self._clock.now()
         await self._outgoing.publish(canary, state, message.cause, checks)
         await self._outgoing.arm(self._scene(canary, state, found, now), now)
+        if await self._converge.take_off(canary, state):
+            canary = self._again(canary)
         if await self._converge.release(canary, state, found):
             canary = self._again(canary)
         if isinstance(message, Judged) and machine.stale(state, message):

@@ -4,6 +4,7 @@ Flagger's fields keep their meaning; ours live under `status.serinus`. Hashes of
 `lastPromotedSpec`, `trackedConfigs`) stay as found until a rollout of ours ends.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from shared.kube.json import Json
 Word = TypeVar("Word", bound=StrEnum)
 KEPT_TRANSITIONS: Final = 20
 SCHEMA: Final = 1
+_FLAGGERS: Final = re.compile("[456789bcdf]{1,10}")
 
 _MESSAGES: Final = {
     Phase.INITIALIZED: ("True", "{kind} initialization completed."),
@@ -110,11 +112,16 @@ def encode(document: Json, decision: Decision, recorded: Recorded, now: datetime
         conditions=_conditions(old, state, recorded.kind, now),
         serinus=_own(old, decision, recorded, now),
     )
-    if state.phase in SETTLED and state.revision:
+    if state.phase in SETTLED and state.revision and (state.rollout_started or not of_flagger(old)):
         status.update(lastAppliedSpec=short(state.revision), lastPromotedSpec=short(state.promoted))
         if recorded.configs is not None:
             status["trackedConfigs"] = dict(recorded.configs)
     return status
+
+
+def of_flagger(status: Json) -> bool:
+    """Is `lastAppliedSpec` a hash of Flagger's (behaviour sheet §4.2)? It stays until a rollout of ours ends."""
+    return _FLAGGERS.fullmatch(json.text(status, "lastAppliedSpec")) is not None
 
 
 def _own(old: Json, decision: Decision, recorded: Recorded, now: datetime) -> Json:

@@ -86,13 +86,14 @@ def copies(state: State, found: Found) -> tuple[Copy, ...]:
 
 def _route(canary: Canary, state: State, found: Found) -> Iterable[Wanted]:
     source, name = found.source_route, canary.names.canary_route
+    weight = 0 if observe.aborting(canary, state, found) else state.weight
     try:
-        spec = routes.generated_spec(source or {}, canary.names, canary.spec.namespace, state.weight)
+        spec = routes.generated_spec(source or {}, canary.names, canary.spec.namespace, weight)
     except routes.NoRoute:
         # The source is gone or unusable: people have been told. What it generated keeps serving, with our weights.
         if found.route is not None:
             yield Wanted(
-                kinds.APISIX_ROUTE, name, None, {("spec",): routes.reweighted(found.route, canary.names, state.weight)}
+                kinds.APISIX_ROUTE, name, None, {("spec",): routes.reweighted(found.route, canary.names, weight)}
             )
         return
     labels = routes.copied(json.mapping(source, "metadata", "labels"))

@@ -137,7 +137,9 @@ def stale(state: State, message: Judged) -> bool:
 def _finish(context: Context, rule: Rule, step: Step) -> Decision:
     """Number the transition and its events, and arm the tick it asked for."""
     transition = context.state.transition + 1
-    new = replace(step.state, transition=transition, seq=context.state.seq + len(step.events))
+    # Once its annotation is off, a request has not to be told from itself any more: the same may be asked again.
+    request = step.state.request if context.seen.request else ""
+    new = replace(step.state, transition=transition, seq=context.state.seq + len(step.events), request=request)
     if step.tick is not None:
         purpose, due = step.tick
         new = replace(new, tick=PendingTick(transition, due, purpose, new.revision))
