@@ -1,11 +1,13 @@
 """Composition of the router: real parts, passed down. Nothing else happens here."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from services.router import handlers
+from services.router.bus_watch import LOOK, BusWatch
 from services.router.gauges import Gauges
 from services.router.objects import Options
 from services.router.ports import Cache
@@ -18,11 +20,13 @@ from shared.bus import broker as bus
 from shared.bus.publish import Publisher
 from shared.kube import door, kinds, measures
 from shared.kube.caches import Caches, Follow
+from shared.kube.events import Events
 from shared.kube.informer import Informer, slim_managed_fields
 from shared.kube.json import Json
 from shared.kube.kinds import Kind
 from shared.runtime.metrics import VERSION
 from shared.runtime.serve import Runtime
+from shared.wire import subjects
 
 SERVICE: Final = "router"
 FIELD_MANAGER: Final = "serinus-router"
@@ -80,14 +84,11 @@ async def app(settings: RouterSettings, runtime: Runtime) -> None:
 
     follow = _followed(tracking=settings.enable_config_tracking)
     caches = Caches(
-        cluster,
-        follow,
-        namespaces=split(settings.watch_namespace),
-        on_change=canary_changed,
+        cluster, follow, namespaces=split(settings.watch_namespace), on_change=canary_changed,
         observe=measures.Watches(runtime.metrics),
-    )
+    )  # fmt: skip
     crds = Informer(cluster, kinds.CRD, keep=slim, on_change=crd_changed)
-    broker = bus.make_broker(settings, SERVICE, lambda: runtime.fail("the connection to NATS is closed for good"))
+    broker = bus.make_broker(settings, SERVICE, partial(runtime.fail, "the connection to NATS is closed for good"))
     publisher = Publisher(broker, runtime)
     kept: dict[Kind, Cache] = {kind: Kept(caches, kind) for kind in follow}
     world = World(kept, cluster, tracking=settings.enable_config_tracking)
@@ -104,12 +105,13 @@ async def app(settings: RouterSettings, runtime: Runtime) -> None:
     handlers.register(broker, reconciler, runtime)
     await _sync(caches, crds, runtime)
     show_schema()
+    answers = partial(broker.answers, subjects.INBOX_STREAM, subjects.router_durable(0))
+    canaries, clock, period = kept[kinds.CANARY], runtime.clock, settings.sweep_seconds
+    watch = BusWatch(answers, canaries, reconciler, Events(cluster), clock, runtime.metrics)
+    runtime.spawn("watch of the bus", _every(LOOK, watch.once))
     await bus.connect(broker, runtime)
-    period = settings.sweep_seconds
-    sweep = Sweep(
-        kept[kinds.CANARY], reconciler, publisher, runtime.clock, runtime.metrics, period, lambda: broker.link.outages
-    )
-    runtime.spawn("sweep", _sweeping(sweep, period))
+    sweep = Sweep(canaries, reconciler, publisher, clock, runtime.metrics, period, lambda: broker.link.outages)
+    runtime.spawn("sweep", _every(period, sweep.once, but=broker.link.down))
 
 
 def _gauges(settings: RouterSettings, runtime: Runtime) -> Gauges:
@@ -142,10 +144,12 @@ async def _watch_health(caches: Caches, runtime: Runtime) -> None:
         await asyncio.sleep(CHECK)
 
 
-async def _sweeping(sweep: Sweep, period: float) -> None:
+async def _every(period: float, once: Callable[[], Awaitable[object]], but: asyncio.Event | None = None) -> None:
+    """Again and again, but not while the event is set."""
     while True:
         await asyncio.sleep(period)
-        await sweep.once()
+        if but is None or not but.is_set():
+            await once()
 
 
 def _rules(settings: RouterSettings) -> Rules:
@@ -154,4 +158,5 @@ def _rules(settings: RouterSettings) -> Rules:
         metrics_server=settings.metrics_server,
         drain=timedelta(seconds=settings.drain_seconds),
         options=Options(split(settings.selector_labels), split(settings.include_label_prefix)),
+        cut_off_for=timedelta(seconds=settings.bus_lost_after) if settings.bus_lost_policy == "rollback" else None,
     )

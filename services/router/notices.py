@@ -23,10 +23,9 @@ class Publication:
     notice: wire.Notice
 
 
-def publications(
-    canary: Canary, transition: Json, checks: tuple[wire.Check, ...], revision: str, configs: Mapping[str, str] | None
-) -> tuple[Publication, ...]:
+def of(canary: Canary, transition: Json, checks: tuple[wire.Check, ...], revision: str) -> tuple[Publication, ...]:
     """The publications of one transition as the status holds it; `checks` are those of the verdict behind it, if any."""
+    configs = json.mapping(canary.document, "status", "serinus").get("configs")
     told = []
     for event in json.items(transition, "events"):
         data = wire.RolloutEvent(

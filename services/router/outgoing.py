@@ -5,10 +5,12 @@ What is kept in memory here only saves work: the stream says what was published,
 
 import hashlib
 import logging
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
 from services.router import notices, questions, status
+from services.router.notices import Publication
 from services.router.parse import Canary
 from services.router.ports import Bus
 from services.router.questions import Scene
@@ -40,20 +42,23 @@ class Outgoing:
         self._armed.pop(uid, None)
 
     async def publish(self, canary: Canary, state: State, cause: str, checks: tuple[wire.Check, ...]) -> None:
-        """Events of the last transition that the stream doesn't show yet. `checks` belong to transitions of `cause`.
+        """Events that the stream doesn't show yet. `checks` belong to transitions of `cause`.
 
         Notice first: the stream's last event is the proof that both are out.
         """
-        transition = status.last_transition(canary.document)
-        uid, events = canary.spec.uid, json.items(transition, "events")
-        if not events or self._published.get(uid, 0) >= state.seq:
+        uid, known = canary.spec.uid, self._published.get(canary.spec.uid)
+        transitions = [each for each in status.in_doubt(canary.document) if json.items(each, "events")]
+        if not transitions or (known or 0) >= state.seq:
             return
-        known = self._published.get(uid)
-        if known is None:
-            known = await self._last_published(canary)
-        configs = json.mapping(canary.document, "status", "serinus").get("configs")
-        behind = checks if json.text(transition, "cause") == cause else ()
-        for each in notices.publications(canary, transition, behind, state.revision, configs):
+        if known is None or len(transitions) > 1:
+            known = max(known or 0, await self._last_published(canary))
+        for transition in transitions:
+            behind = checks if json.text(transition, "cause") == cause else ()
+            await self._publish(canary, notices.of(canary, transition, behind, state.revision), known)
+        self._published[uid] = state.seq
+
+    async def _publish(self, canary: Canary, publications: Iterable[Publication], known: int) -> None:
+        for each in publications:
             if each.seq <= known:
                 continue
             namespace, name = canary.spec.namespace, canary.spec.name
@@ -63,7 +68,6 @@ class Outgoing:
             await self._bus.publish(subject, each.event, stream=subjects.ROLLOUT_STREAM, message_id=each.event.id)
             level = logging.ERROR if each.event.data.message.startswith(_ERRORS) else logging.INFO
             log.log(level, "%s", each.event.data.message)
-        self._published[uid] = state.seq
 
     async def _last_published(self, canary: Canary) -> int:
         subject = subjects.rollout(canary.spec.namespace, canary.spec.name, ">")

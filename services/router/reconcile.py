@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from services.router import inbound, nodes, observe, parse, policy, status
+from services.router import inbound, nodes, notices, observe, parse, policy, status
 from services.router.converge import Converge, Trouble
 from services.router.found import Found
 from services.router.nodes import Node
@@ -23,7 +23,7 @@ from services.router.rollout import machine
 from services.router.rollout.inputs import Judged, Look, Message
 from services.router.rollout.machine import Decision
 from services.router.rollout.readiness import unready
-from services.router.rollout.state import State
+from services.router.rollout.state import UNDER_WAY, State
 from services.router.world import World
 from shared.canary import ownership
 from shared.canary.resource import InvalidCanary, seconds
@@ -47,6 +47,8 @@ class Rules:
     metrics_server: str
     drain: timedelta
     options: Options
+    cut_off_for: timedelta | None = None
+    """How long a canary with traffic is held without a bus; None: for as long as it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,33 @@ class Reconciler:
         await self._commit(canary, decision, found, message, now)
         self._on_commit(Committed(canary, state, decision, checks if isinstance(message, Judged) else ()))
         return True
+
+    async def alone(self, document: Json) -> list[wire.RolloutEvent]:
+        """Without a bus: converge → decide → commit. Answers what people haven't been told since it is gone.
+
+        Only what is under way is decided on, and the machine either holds it or ends it. Raises as `handle`, and
+        Trouble.
+        """
+        if problem := self._schema_problem():
+            raise RetryLater(problem, delay=5.0)
+        for _ in range(MOST_STEPS):
+            canary, invalid = self._read(document)
+            state, found = status.decode(document), await self._found(canary, invalid)
+            if status.direct(status.last_transition(document)) and await self._converge.run(canary, state, found):
+                canary = self._again(canary)
+                found = await self._found(canary, invalid)
+            now, message = self._clock.now(), Look(f"{status.DIRECT}{canary.spec.uid}/{state.transition + 1}")
+            seen = observe.observe(canary, state, found, self._rules.options, now)
+            seen = replace(seen, cut_off=True, cut_off_for=self._rules.cut_off_for)
+            rolling = state.phase in UNDER_WAY and not canary.spec.deleting
+            decision = machine.decide(canary.spec, state, seen, message, now) if rolling else None
+            if decision is None:
+                told = [each for each in status.in_doubt(canary.document) if status.direct(each)]
+                return [each.event.data for one in told for each in notices.of(canary, one, (), state.revision)]
+            await self._commit(canary, decision, found, message, now)
+            self._on_commit(Committed(canary, state, decision, ()))
+            document = self._again(canary).document
+        raise RetryLater(f"more than {MOST_STEPS} transitions at once", delay=5.0)
 
     def _again(self, canary: Canary) -> Canary:
         """With the version that our own write has made."""

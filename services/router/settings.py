@@ -1,5 +1,7 @@
 """The router's settings; shared groups come from shared.runtime.settings."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from shared.runtime.settings import BusSettings, KubeSettings, ServiceSettings
@@ -38,4 +40,14 @@ class RouterSettings(BusSettings, KubeSettings, ServiceSettings):
         default=5.0,
         gt=0,
         description="Seconds between looks through the caches for overdue ticks and lost facts; costs no request.",
+    )
+    bus_lost_policy: Literal["hold", "rollback"] = Field(
+        default="hold",
+        description="What becomes of a canary with traffic while NATS is gone: it keeps the traffic that it has, or goes "
+        "back to the primary after a while. The Kubernetes API suffices for both.",
+    )
+    bus_lost_after: float = Field(
+        default=300.0,
+        ge=0,
+        description="Seconds without NATS after which `rollback` rolls back; `hold` has no such time.",
     )

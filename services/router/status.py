@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final, TypeVar
 
 from services.router.nodes import Node
+from services.router.rollout.guards import HELD
 from services.router.rollout.machine import Decision
 from services.router.rollout.state import SETTLED, Hold, PendingTick, Phase, Purpose, Stage, State
 from services.router.rollout.texts import Draft
@@ -21,6 +22,8 @@ from shared.kube.json import Json
 Word = TypeVar("Word", bound=StrEnum)
 KEPT_TRANSITIONS: Final = 20
 SCHEMA: Final = 1
+DIRECT: Final = "direct/"
+"""How the cause of a transition begins that was committed without a bus: what came before it may be unpublished too."""
 _FLAGGERS: Final = re.compile("[456789bcdf]{1,10}")
 
 _MESSAGES: Final = {
@@ -204,9 +207,10 @@ def _conditions(old: Json, state: State, kind: str, now: datetime) -> list[Json]
     found = []
     if state.phase is not Phase.NEW:
         value, message = _MESSAGES.get(state.phase, ("Unknown", "New {kind} detected, starting initialization."))
-        found.append(
-            _condition(had.get("Promoted"), "Promoted", value, str(state.phase), message.format(kind=kind), now)
-        )
+        message = message.format(kind=kind)
+        if state.hold and state.hold.reason.startswith(HELD):
+            message += f" On hold: {state.hold.reason.removeprefix(HELD)}."
+        found.append(_condition(had.get("Promoted"), "Promoted", value, str(state.phase), message, now))
     if not state.supported or "Supported" in had:
         reasons = [
             notice.removeprefix("block:refused: ") for notice in state.noticed if notice.startswith("block:refused")
@@ -231,9 +235,22 @@ def _condition(had: Json | None, kind: str, value: str, reason: str, message: st
 
 
 def last_transition(document: Json) -> Json:
-    """The last transition: the only one whose events' publication can be in doubt."""
     transitions = json.items(document, "status", "serinus", "transitions")
     return transitions[-1] if transitions else {}
+
+
+def direct(transition: Json) -> bool:
+    """Was it committed without a bus?"""
+    return json.text(transition, "cause").startswith(DIRECT)
+
+
+def in_doubt(document: Json) -> list[Json]:
+    """Transitions whose events may not be published yet: the last, and before one without a bus also the one before."""
+    transitions = json.items(document, "status", "serinus", "transitions")
+    first = len(transitions) - 1
+    while first > 0 and direct(transitions[first]):
+        first -= 1
+    return transitions[max(first, 0) :]
 
 
 def _node(node: Node) -> Json:

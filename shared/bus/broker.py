@@ -42,6 +42,8 @@ GRACE: Final = 15.0
 """Seconds that running handlers get when the process is told to stop."""
 
 _PAUSE: Final = 1.0
+_PATIENCE: Final = 3.0
+"""Seconds that a server may take to answer whether it is there."""
 _ALIVE_WITHIN: Final = 60.0
 
 
@@ -62,6 +64,16 @@ class Broker(NatsBroker):
         except (Error, OSError, TimeoutError):  # it drains, which needs a connection; without one there's nothing to
             if self._connection is not None:
                 await self._connection.close()
+
+    async def answers(self, stream: str, durable: str) -> bool:
+        """Does JetStream answer, here and now, for a durable of ours? Takes a few seconds where it doesn't."""
+        if self._connection is None or not self._connection.is_connected:
+            return False
+        try:
+            await self._connection.jetstream(timeout=_PATIENCE).consumer_info(stream, durable)
+        except (NotFoundError, Error, APIError, OSError, TimeoutError):
+            return False
+        return True
 
 
 def make_broker(settings: BusSettings, service: str, on_closed: Callable[[], None], *, grace: float = GRACE) -> Broker:

@@ -29,6 +29,7 @@ GaugeName = Literal[
     "flagger_canary_status",
     "flagger_canary_weight",
     "flagger_canary_metric_analysis",
+    "serinus_bus_gone",
     "serinus_crd_incompatible",
     "serinus_holds",
     "serinus_info",
@@ -225,6 +226,12 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         labels=("outcome",),
         services=("notifier",),
         meaning="Calls of event webhooks by outcome: delivered, refused (given up), undelivered or unsure (put back).",
+    ),
+    Metric(
+        name="serinus_bus_gone",
+        kind="gauge",
+        services=("router",),
+        meaning="1 while NATS doesn't answer this replica: rolling canaries are held.",
     ),
     Metric(
         name="serinus_crd_incompatible",

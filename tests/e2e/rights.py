@@ -28,6 +28,7 @@ RIGHTS: Final[Mapping[tuple[str, str], Mapping[str, str]]] = {
         "services": _WRITE,
         "endpointslices.discovery.k8s.io": _READ,
         "apisixroutes.apisix.apache.org": f"{_WRITE} delete",
+        "events": "create patch",
     },
     ("router", "crds"): {"customresourcedefinitions.apiextensions.k8s.io": _READ},
     ("router", "configs"): {"configmaps": _WRITE, "secrets": _WRITE},

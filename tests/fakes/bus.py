@@ -5,6 +5,7 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
+from shared.errors import RetryLater
 from shared.wire import subjects
 from shared.wire.messages import CloudEvent, Notice, Tick
 from tests.fakes.cluster import Crash
@@ -20,6 +21,7 @@ class FakeBus:
         self.ticks: dict[tuple[str, str], Tick] = {}
         self.calls = 0
         self.crash_at: int | None = None
+        self.away = False
 
     async def publish(
         self,
@@ -30,6 +32,7 @@ class FakeBus:
         message_id: str = "",
         headers: Mapping[str, str] | None = None,
     ) -> None:
+        self._reach()
         key = f"{stream}/{message_id}"
         if not message_id or key not in self.ids:
             self.ids.add(key)
@@ -38,10 +41,12 @@ class FakeBus:
         self._count()
 
     async def schedule(self, namespace: str, name: str, message: Tick, due: datetime) -> None:
+        self._reach()
         self.ticks[namespace, name] = message
         self._count()
 
     async def last(self, stream: str, subject: str) -> tuple[Mapping[str, str], bytes] | None:
+        self._reach()
         if stream == subjects.TICK_STREAM:
             waiting = {subjects.schedule(*each): tick for each, tick in self.ticks.items()}
             return ({}, waiting[subject].model_dump_json(exclude_none=True).encode()) if subject in waiting else None
@@ -51,6 +56,10 @@ class FakeBus:
             if place == stream and _fits(each, subject)
         ]
         return found[-1] if found else None
+
+    def _reach(self) -> None:
+        if self.away:
+            raise RetryLater("the bus is away")
 
     def _count(self) -> None:
         self.calls += 1

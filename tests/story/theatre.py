@@ -52,6 +52,7 @@ class Theatre:
         self._heard = 0
         self.unready: set[str] = set()
         self.broken: set[str] = set()
+        self.cut_off_for: timedelta | None = None
         self.reconciler = self._process()
 
     def _process(self) -> Reconciler:
@@ -61,11 +62,16 @@ class Theatre:
             metrics_server="http://prometheus:9090",
             drain=timedelta(seconds=10),
             options=Options(),
+            cut_off_for=self.cut_off_for,
         )
         return Reconciler(
             world, self.cluster, self.bus, self.clock, rules,
             schema_problem=lambda: self.schema_problem, on_commit=self.commits.append, on_stale=self._count_stale,
         )  # fmt: skip
+
+    def restart(self) -> None:
+        """Another process, with the settings as they are now."""
+        self.reconciler = self._process()
 
     def _count_stale(self) -> None:
         self.stale += 1

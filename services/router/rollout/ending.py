@@ -38,7 +38,11 @@ def deadline(c: Context) -> Step:
 
 
 def abort(c: Context) -> Step:
-    return rolled_back(c, handled(c), (texts.aborted(c.spec),))
+    return rolled_back(c, forget(handled(c), guards.BLOCK), (texts.aborted(c.spec),))
+
+
+def abandon(c: Context) -> Step:
+    return rolled_back(c, forget(c.state, guards.BLOCK), (texts.abandoned(c.spec),))
 
 
 def roll_back(c: Context) -> Step:

@@ -2,13 +2,15 @@
 
 from services.router.rollout.context import Context
 from services.router.rollout.inputs import Judged, Verb
-from services.router.rollout.state import Phase, Purpose, Stage, State
+from services.router.rollout.state import UNDER_WAY, Phase, Purpose, Stage, State
 from services.router.rollout.state import blocked as is_blocked
 
 BLOCK = "block:"
 """Prefix of the notice that a canary is blocked; what follows is the reason."""
 SUSPENDED, REFUSED, HELD = "suspended", "refused: ", "held: "
 """What a reason is, or begins with."""
+CUT_OFF = "held: cut off from the bus"
+"""The reason while there is no bus."""
 
 
 def is_current(state: State, verdict: Judged) -> bool:
@@ -55,6 +57,8 @@ def block_reason(c: Context) -> str:
         return REFUSED + "; ".join(c.seen.refusals)
     if c.seen.hold:
         return HELD + c.seen.hold
+    if c.seen.cut_off and c.state.phase in UNDER_WAY:
+        return CUT_OFF
     return "problem: " + c.seen.problem if c.seen.problem and not _harmless(c) else ""
 
 
@@ -65,6 +69,23 @@ def _harmless(c: Context) -> bool:
 
 def blocked(c: Context) -> bool:
     return bool(block_reason(c))
+
+
+def _only_cut_off(c: Context) -> bool:
+    return block_reason(c) == CUT_OFF
+
+
+def aborted_alone(c: Context) -> bool:
+    """A person's annotation needs no bus."""
+    return _only_cut_off(c) and asked_abort(c)
+
+
+def abandoned(c: Context) -> bool:
+    """Cut off for longer than the settings allow."""
+    hold, longest = c.state.hold, c.seen.cut_off_for
+    if hold is None or hold.reason != CUT_OFF or longest is None:
+        return False
+    return _only_cut_off(c) and c.now >= hold.since + longest
 
 
 def unblocked(c: Context) -> bool:

@@ -9,8 +9,9 @@ from services.router.rollout.state import ANALYSING, SETTLED, Hold, Phase, Purpo
 from services.router.rollout.steps import GRACE, forget, handled, notice, timeout
 from services.router.rollout.texts import Draft, Event
 
-_BOUNDED = ANALYSING | {Phase.PROMOTING}
-"""Here a canary may have traffic, so a hold ends after progressDeadlineSeconds; elsewhere it lasts as long as it lasts."""
+BOUNDED = ANALYSING | {Phase.PROMOTING}
+"""Here a canary may have traffic, so a hold ends after progressDeadlineSeconds; elsewhere it lasts as long as it lasts.
+How long one for the bus lasts is for the settings to say."""
 
 
 def terminate(c: Context) -> Step:
@@ -25,8 +26,8 @@ def terminated(c: Context) -> Step:
 def block(c: Context) -> Step | None:
     reason = guards.block_reason(c)
     told = guards.BLOCK + reason
-    bounded = c.state.phase in _BOUNDED and not c.spec.suspended
-    since = _since(c)
+    bounded = c.state.phase in BOUNDED and reason not in {guards.SUSPENDED, guards.CUT_OFF}
+    since = _since(c, reason)
     if bounded and c.now >= since + c.spec.deadline:
         draft = texts.deadline_exceeded(c.spec, _plain(reason))
         return ending.rolled_back(c, forget(c.state, guards.BLOCK), (draft,))
@@ -55,10 +56,13 @@ def ignore_request(c: Context) -> Step:
     return Step(handled(c))
 
 
-def _since(c: Context) -> datetime:
-    """Reasons that follow each other are one hold; a suspension before isn't ours to bound."""
+def _since(c: Context, reason: str) -> datetime:
+    """Reasons that follow each other are one hold; a suspension isn't ours to bound, and an outage has a bound of its
+    own."""
     hold = c.state.hold
-    return c.now if hold is None or hold.reason == guards.SUSPENDED else hold.since
+    if hold is None or hold.reason == guards.SUSPENDED:
+        return c.now
+    return hold.since if (hold.reason == guards.CUT_OFF) == (reason == guards.CUT_OFF) else c.now
 
 
 def _off_the_missing(c: Context, state: State) -> State:
@@ -77,8 +81,8 @@ def _event(c: Context) -> Draft:
         return texts.suspended()
     if c.seen.refusals:
         return texts.warning(Event.REFUSED, "; ".join(c.seen.refusals))
-    if c.seen.hold:
-        return texts.holding(c.spec, c.seen.hold)
+    if c.seen.hold or c.seen.cut_off:
+        return texts.holding(c.spec, _plain(guards.block_reason(c)))
     return texts.warning(Event.WARNING, c.seen.problem)
 
 

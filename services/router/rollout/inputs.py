@@ -4,7 +4,7 @@
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from services.router.rollout.readiness import READY, Readiness
@@ -106,6 +106,10 @@ class Observation:
     """Texts naming fields that this version refuses."""
     hold: str = ""
     """A reason to hold that is ours to find (foreign writer, incompatible CRD)."""
+    cut_off: bool = False
+    """No replica has the bus: nobody can be asked, and nobody told but through the API server."""
+    cut_off_for: timedelta | None = None
+    """How long that may last before a canary with traffic is rolled back (setting of the router); None: for ever."""
     warnings: tuple[str, ...] = ()
     """Texts told once."""
     request: Request | None = None

@@ -45,12 +45,15 @@ def _same(*phases: Phase) -> frozenset[Phase]:
 
 BEGUN = LIVE - {_P.NEW}
 ROLLED = _same(_P.FAILED)
+BOUNDED = holding.BOUNDED
 RULES: tuple[Rule, ...] = (
     # deletion, and everything that makes us keep our hands off
     Rule(LIVE, "deleted, with our finalizer", guards.deleted, holding.terminate, _same(_P.TERMINATING)),
     Rule(_same(_P.TERMINATING), "the target serves again", guards.reverted, holding.terminated, _same(_P.TERMINATING)),
     Rule(_same(_P.TERMINATING), "otherwise", guards.always, steps.nothing, _same(_P.TERMINATING)),
     Rule(SETTLED, "drained, or hooks answered", guards.settled_judged, ending.settled, SETTLED),
+    Rule(BOUNDED, "abort requested, without a bus", guards.aborted_alone, ending.abort, ROLLED),
+    Rule(BOUNDED, "without a bus for too long", guards.abandoned, ending.abandon, ROLLED),
     Rule(LIVE, "suspended, refused, held or in trouble", guards.blocked, holding.block, LIVE),
     Rule(LIVE, "no longer blocked", guards.unblocked, holding.unblock, LIVE),
     Rule(BEGUN, "begun by another controller", guards.foreign, starting.adopt, LIVE),

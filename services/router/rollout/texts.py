@@ -135,6 +135,12 @@ def aborted(spec: Spec) -> Draft:
     return warning(Event.ROLLING_BACK, f"Rolling back {spec.canary_ref} abort requested", alert)
 
 
+def abandoned(spec: Spec) -> Draft:
+    """Ours: `SERINUS_BUS_LOST_POLICY=rollback`."""
+    alert = AlertDraft("error", "Rolling back, cut off from the bus")
+    return warning(Event.ROLLING_BACK, f"Rolling back {spec.canary_ref} cut off from the bus", alert)
+
+
 def failed(spec: Spec) -> Draft:
     return warning(Event.FAILED, f"Canary failed! Scaling down {spec.canary_ref}")
 
