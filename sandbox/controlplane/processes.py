@@ -165,7 +165,12 @@ class ProcessRunner:
 
     async def _token(self, pod: Json, seconds: int) -> str:
         name = pod["spec"].get("serviceAccountName", "default")
-        return await server.service_account_token(self._api, pod["metadata"]["namespace"], name, seconds)
+        try:
+            return await server.service_account_token(self._api, pod["metadata"]["namespace"], name, seconds)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            raise environment.CannotStart(f"service account {name}: {error}") from error  # it's being removed
 
 
 async def _changes(running: _Running) -> AsyncIterator[Seen]:

@@ -49,12 +49,14 @@ class Durable:
 
 
 DURABLES: Final[tuple[Durable, ...]] = (
-    # One message of a partition at a time: the order of a canary's messages rests on the 1.
+    # One message of a partition at a time: the order of a canary's messages rests on the 1. Short, because a dead
+    # replica's partition waits so long, and who lives extends it while the API server takes its time.
     *(
         Durable(
             stream=subjects.INBOX_STREAM,
             name=subjects.router_durable(number),
             filter_subject=subjects.inbox_partition(number),
+            ack_wait=5.0,
             max_ack_pending=1,
         )
         for number in range(subjects.PARTITIONS)

@@ -213,7 +213,8 @@ async def test_a_watch_ends_in_time_and_says_where_it_was(api: Api, namespace: s
         events = [event async for event in api.watch(path, version, timeoutSeconds="3")]
 
     assert {event["type"] for event in events} <= {"BOOKMARK", "ADDED"}  # a real cluster may add its own map
-    assert int(events[-1]["object"]["metadata"]["resourceVersion"]) >= int(version)
+    # A busy server may end the stream before its bookmark.
+    assert all(int(event["object"]["metadata"]["resourceVersion"]) >= int(version) for event in events)
     assert events[-1]["object"]["kind"] == "ConfigMap"
 
 
