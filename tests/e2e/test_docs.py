@@ -31,6 +31,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
 ROOT = Path(__file__).parents[2]
 PAGES = ("install", "guide")
 _FENCE = re.compile(r"^( *)```([a-z]+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+_LOOKS = re.compile(r"^(kubectl (-n \S+ )?(get|describe|logs) |curl )")
 _SECRET = f"/api/v1/namespaces/{installed.NAMESPACE}/secrets/serinus-nats"
 _CLAIMS = f"/api/v1/namespaces/{installed.NAMESPACE}/persistentvolumeclaims"
 _UNPROTECTED = {"metadata": {"finalizers": None}}
@@ -105,11 +106,24 @@ class Reader:
                 self._keep(each)
                 continue
             done.append(each)
-            for command in each.commands:
-                await self._do(command, each)
-                if each.failed:
-                    return done
+            await self._run(each)
+            if each.failed:
+                return done
         return done
+
+    async def _run(self, block: Block) -> None:
+        """What only looks is looked at again for a while: a reader, too, is told that things take a moment."""
+        deadline = asyncio.get_running_loop().time() + 20
+        while True:
+            block.printed.clear()
+            for command in block.commands:
+                await self._do(command, block)
+                if block.failed:
+                    return
+            looks = all(_LOOKS.search(command) for command in block.commands)
+            if not looks or not missing(block) or asyncio.get_running_loop().time() > deadline:
+                return
+            await asyncio.sleep(0.5)
 
     def _keep(self, content: str) -> None:
         """A file that the page shows begins with its name."""
