@@ -18,12 +18,13 @@ from services.router.objects import NoSelector, Options, Wanted, selector
 from services.router.parse import Canary
 from services.router.rollout import guards, machine
 from services.router.rollout.inputs import Look
-from services.router.rollout.state import SETTLED, Phase, State
+from services.router.rollout.state import SETTLED, Phase, Stage, State
 from services.router.world import World
 from shared.canary.resource import InvalidCanary, parse_spec
 from shared.kube import json
 from shared.kube.json import Json
 
+_NEW: Final = "and what the target shows isn't what the primary was made from: a new revision"
 _MOST: Final = 20
 """Decisions in a row, as for one message of the router."""
 
@@ -34,6 +35,8 @@ class Outlook:
 
     before: State
     after: State
+    restarts: bool
+    """An analysis would begin, without weight: a new one, or the one that was under way."""
     writes: tuple[str, ...]
     """Objects beside the Canary that would be written at once."""
     foreign: bool
@@ -59,17 +62,18 @@ async def outlook(world: World, document: Json, options: Options, now: datetime)
     """Reads the tracked configs of this Canary, decides, and compares."""
     canary, before = direct.read(document), status.decode(document)
     found = await _found(world, canary, options, now)
-    state = before
+    state, restarts = before, False
     for _ in range(_MOST):
         seen = observe.observe(canary, state, found, options, now)
         decision = machine.decide(canary.spec, state, seen, Look("migrate check"), now)
         if decision is None:
             break
         state = decision.state
+        restarts = restarts or (state.stage is Stage.READYING and state.weight == 0)
     refused = bool(policy.refusals(canary.model, found))
     writes = () if wanted.hands_off(canary, state, found, refused) else _writes(world, canary, state, found, options)
     foreign = not json.mapping(document, "status", "serinus")
-    return Outlook(before, state, tuple(writes), foreign)
+    return Outlook(before, state, restarts, tuple(writes), foreign)
 
 
 async def _found(world: World, canary: Canary, options: Options, now: datetime) -> Found:
@@ -119,23 +123,24 @@ def sentence(found: Outlook) -> str:
             return f"{phase}, and nothing is done: {notice.removeprefix(guards.BLOCK)}"
     if not found.foreign and after == before:
         return f"{phase}, run by Serinus already: nothing changes"
-    if before.phase in SETTLED:
-        if after.phase is before.phase:
-            kept = "what the target shows is what failed" if before.phase is Phase.FAILED else "as it is"
-            return f"{phase}, taken over: {kept}, nothing starts"
-        return (
-            f"{phase}, and what the target shows isn't what the primary was made from: a new revision, {_goes(after)}"
-        )
     if before.phase in {Phase.NEW, Phase.INITIALIZING}:
         return f"{phase}: is initialized"
-    return f"{phase}: {_goes(after)}"
+    if before.phase not in SETTLED:
+        return f"{phase}: {_goes(found)}"
+    if after.phase is before.phase and after.stage is not Stage.CONFIRMING:
+        if any(notice.startswith("pending:") for notice in after.noticed):
+            return f"{phase}, {_NEW}, which waits for the primary to be ready"
+        kept = "what the target shows is what failed" if before.phase is Phase.FAILED else "as it is"
+        return f"{phase}, taken over: {kept}, nothing starts"
+    return f"{phase}, {_NEW}, {_goes(found)}"
 
 
-def _goes(after: State) -> str:
-    if after.phase is Phase.PROGRESSING and after.weight == 0:
+def _goes(found: Outlook) -> str:
+    after = found.after
+    if found.restarts:
         return "its analysis starts with all traffic on the primary"
-    if after.phase is Phase.WAITING:
-        return "waits for its confirm-rollout webhooks"
+    if after.phase is Phase.WAITING or after.stage is Stage.CONFIRMING:
+        return "its confirm-rollout webhooks are asked"
     if after.phase in {Phase.PROMOTING, Phase.FINALISING}:
-        return "finishes its promotion"
+        return "the promotion is finished"
     return f"goes on in phase {after.phase} with {after.weight} % on the canary"
