@@ -49,6 +49,12 @@ class Listener:
         """Only what was said."""
         return [event["message"] for event in self.of(namespace, name)]
 
+    async def all(self, last: int, namespace: str, name: str = "podinfo", *, timeout: float = 60.0) -> list[Json]:
+        """Wait until the event with this number was heard; answers all. A server that died needs a moment."""
+        async with asyncio.timeout(timeout), self.came:
+            await self.came.wait_for(lambda: any(event["seq"] >= last for event in self.of(namespace, name)))
+        return self.of(namespace, name)
+
     async def until(self, text: str, namespace: str, name: str = "podinfo", *, timeout: float = 30.0) -> None:
         """Wait until somebody said it; TimeoutError says what was said instead."""
         try:

@@ -158,5 +158,4 @@ async def _check(api: Api, chapter: Chapter) -> None:
     weights = [backend["weight"] for backend in (await api.get(ROUTE))["spec"]["http"][0]["backends"]]
     if weights != [100, 0]:
         raise Unexpected(f"the route's weights are {weights}, not [100, 0]")
-    if replicas := (await api.get(TARGET))["spec"]["replicas"]:
-        raise Unexpected(f"the canary still has {replicas} replicas")
+    await api.until(TARGET, lambda found: not found["spec"]["replicas"], timeout=10)

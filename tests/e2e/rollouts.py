@@ -80,12 +80,12 @@ class Rollout:
         """What the guide does to release: `kubectl set image`."""
         await self.kubectl("set", "image", f"deployment/{self.name}", f"podinfod={image}")
         await self.scene.stage.api.until(
-            self.canary, lambda found: found["status"]["phase"] not in {"Initialized", *OVER}, timeout=30
+            self.canary, lambda found: found["status"]["phase"] not in {"Initialized", *OVER}, timeout=60
         )
 
-    async def over(self, timeout: float = 240.0) -> Json:
-        """Wait for the end of a rollout, drain included; answers the Canary."""
-        return await self._until(lambda status: status["phase"] in OVER, timeout)
+    async def over(self, timeout: float = 240.0, *, heard: bool = True) -> Json:
+        """Wait for the end of a rollout, drain included; answers the Canary. `heard`: and until all was told of it."""
+        return await self._until(lambda status: status["phase"] in OVER, timeout, heard=heard)
 
     async def weights(self) -> list[int]:
         """The generated route's: primary, canary."""
@@ -113,9 +113,15 @@ class Rollout:
         async with aiohttp.ClientSession() as session, session.post(url, json=order) as answer:
             answer.raise_for_status()
 
-    async def _until(self, done: Callable[[Json], bool], timeout: float) -> Json:
+    async def _until(self, done: Callable[[Json], bool], timeout: float, *, heard: bool = True) -> Json:
         def settled(found: Json) -> bool:
             status = found.get("status", {})
             return bool(status) and done(status) and not status["serinus"].get("tick")
 
-        return await self.scene.stage.api.until(self.canary, settled, timeout=timeout)
+        api = self.scene.stage.api
+        canary = await api.until(self.canary, settled, timeout=timeout)
+        if not canary["status"]["canaryWeight"]:  # the last thing that follows from it
+            await api.until(self.target, lambda found: found["spec"]["replicas"] == 0)
+        if heard:
+            await self.scene.listener.all(canary["status"]["serinus"]["seq"], self.namespace, self.name)
+        return canary

@@ -306,6 +306,7 @@ async def _succeeds(rollout: Rollout, image: str = NEW) -> None:
         lambda found: found["status"]["phase"] == "Succeeded" and not found["status"]["serinus"].get("tick"),
         timeout=90,
     )
+    await rollout.over()
     assert (await rollout.image(), await rollout.weights()) == (image, [100, 0])
 
 
