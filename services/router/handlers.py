@@ -5,6 +5,7 @@ from typing import Final, Protocol
 
 from pydantic import TypeAdapter
 
+from shared.bus import streams
 from shared.bus.broker import Broker
 from shared.bus.consume import Delivery, consume
 from shared.errors import Conflict
@@ -13,6 +14,8 @@ from shared.wire import subjects
 from shared.wire.messages import CanaryRef, Fact, Inbound, Nudge, Verdict
 
 INBOUND: Final[TypeAdapter[Fact | Verdict | Nudge]] = TypeAdapter(Inbound)
+LONGEST_DELAY: Final = 5.0
+"""Seconds that a message goes back for at most: its whole partition waits behind it."""
 MOST_CONFLICTS: Final = 5
 """Lost races that are decided anew at once; a sixth goes back to the queue."""
 
@@ -40,7 +43,8 @@ def register(broker: Broker, reconciler: Handles, runtime: Runtime) -> None:
             handler=handle,
             runtime=runtime,
             service="router",
-            max_deliver=20,
+            max_deliver=streams.INBOX_DELIVERIES,
+            longest_delay=LONGEST_DELAY,
         )
 
 

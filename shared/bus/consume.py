@@ -5,7 +5,7 @@
 | returns | is acknowledged, and the server has said so |
 | raises RetryLater | goes back for its delay, doubled with each attempt |
 | raises Never | goes to the dead letters |
-| raises anything else: a fault of ours | goes back likewise, with a stack in the log |
+| raises anything else: a fault of ours | goes back likewise, with a stack in the log; to the dead letters the tenth time |
 | is cancelled, because its time at shutdown is over | goes back at once |
 | wasn't called: undecodable, or of a schema older than the previous one | goes to the dead letters |
 | wasn't called: of a newer schema | goes back for half a minute, for a newer replica |
@@ -46,6 +46,9 @@ from shared.wire.messages import DeadLetter, Message
 log = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=Message)
+
+MOST_FAILURES: Final = 10
+"""Attempts at a message that a fault of ours stands against; others may wait behind it."""
 
 NEWER_DELAY: Final = 30.0
 """Seconds that a message of a newer wire schema is put back for; a rolling update takes about as long."""
@@ -218,6 +221,8 @@ class _Consumer(Generic[M]):
             raise
         except Exception as error:
             log.exception("the handler failed")
+            if delivery.attempts >= MOST_FAILURES:
+                return await self._bury(delivery, "failed", f"{type(error).__name__}: {error}")
             return await self._again(delivery, 1.0, "failed", f"{type(error).__name__}: {error}")
         await _acknowledge(delivery.raw)
         return "done"

@@ -48,6 +48,9 @@ class Durable:
         return config | ({"filter_subject": self.filter_subject} if self.filter_subject else {})
 
 
+INBOX_DELIVERIES: Final = 100
+"""Of a message for the router. An API server that is away for some minutes sends none to the dead letters."""
+
 DURABLES: Final[tuple[Durable, ...]] = (
     # One message of a partition at a time: the order of a canary's messages rests on the 1. Short, because a dead
     # replica's partition waits so long, and who lives extends it while the API server takes its time.
@@ -57,6 +60,7 @@ DURABLES: Final[tuple[Durable, ...]] = (
             name=subjects.router_durable(number),
             filter_subject=subjects.inbox_partition(number),
             ack_wait=5.0,
+            max_deliver=INBOX_DELIVERIES,
             max_ack_pending=1,
         )
         for number in range(subjects.PARTITIONS)

@@ -148,7 +148,7 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         kind="counter",
         labels=("service", "reason"),
         services=_CONSUMERS,
-        meaning="Messages given up: undecodable, schema (too old), refused (can never succeed), exhausted (out of attempts).",
+        meaning="Messages given up: undecodable, schema (too old), refused (can never succeed), failed (a fault of ours, ten times), exhausted (out of attempts).",
     ),
     Metric(
         name="serinus_stale_messages_total",

@@ -42,7 +42,7 @@ async def admin(server: NatsServer) -> AsyncIterator[Plain]:
 
 
 def router(
-    handle: Callable[[Handled, Delivery], Awaitable[None]], max_deliver: int = 20
+    handle: Callable[[Handled, Delivery], Awaitable[None]], max_deliver: int = 20, longest_delay: float = 30.0
 ) -> Callable[[Broker, Runtime], None]:
     """Registers a handler on all partitions, as the router does."""
 
@@ -58,6 +58,7 @@ def router(
                 runtime=runtime,
                 service="router",
                 max_deliver=max_deliver,
+                longest_delay=longest_delay,
             )
 
     return register
@@ -241,6 +242,18 @@ async def test_a_fault_of_ours_is_tried_again(
         await settled(admin)
         assert outcomes(place.runtime) == {"failed": 1, "done": 1}
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]
+
+
+async def test_a_fault_of_ours_that_lasts_is_given_up(server: NatsServer, admin: Plain) -> None:
+    async def handle(_: Handled, __: Delivery) -> None:
+        raise ZeroDivisionError("a fault")
+
+    async with joined(server, "router", router(handle, max_deliver=100, longest_delay=0.01)) as place:
+        await put(admin, fact())
+        await settled(admin)
+        assert outcomes(place.runtime) == {"failed": 9, "dead": 1}
+    (letter,) = await letters(admin)
+    assert letter.reason == "failed: ZeroDivisionError: a fault"
 
 
 async def test_a_handler_that_is_cut_off_at_shutdown_leaves_its_message_to_another(
