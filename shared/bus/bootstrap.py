@@ -162,7 +162,7 @@ async def _connect(
         name=f"serinus-{SERVICE}",
         user=login.user if named else None,
         password=login.password if named else None,
-        nkeys_seed=login.seed_file or None,
+        nkeys_seed_str=link.seed(login.seed_file) if login.seed_file else None,
         tls=link.tls(settings.nats_tls_ca_file),
         inbox_prefix=login.inbox,
         max_reconnect_attempts=-1,

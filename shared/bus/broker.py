@@ -29,7 +29,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import APIError, NotFoundError
 
 from shared.bus import accounts
-from shared.bus.link import Link, tls, unless
+from shared.bus.link import Link, seed, tls, unless
 from shared.runtime.serve import Runtime
 from shared.runtime.settings import BusSettings
 
@@ -110,7 +110,7 @@ def security(*, user: str, password: str, seed_file: str, ca_file: str) -> NatsS
     """An nkey, else user and password, else nobody; over TLS with this CA if there's one."""
     context = tls(ca_file)
     if seed_file:
-        return NatsNKey.from_file(seed_file, ssl_context=context)
+        return NatsNKey.from_seed(seed(seed_file), ssl_context=context)
     if password:
         return NatsUserPassword(user, password, ssl_context=context)
     return NatsSecurity(ssl_context=context) if context else None

@@ -4,9 +4,12 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable, Collection, Coroutine
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from nats.errors import Error
+
+from shared.errors import Never
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +79,18 @@ class Link:
 def tls(ca_file: str) -> ssl.SSLContext | None:
     """Trust in this CA alone; None leaves the choice to the URL and the system's CAs."""
     return ssl.create_default_context(cafile=ca_file) if ca_file else None
+
+
+def seed(file: str) -> str:
+    """The nkey seed in this file, for the whole life of a connection. Raises Never when there is none.
+
+    nats-py, given the file, signs with what stands in it at each reconnect but goes on naming the first public key
+    (measured): a rotated Secret, which changes under a running pod, would make the server refuse it.
+    """
+    try:
+        return Path(file).read_text().strip()
+    except OSError as error:
+        raise Never(f"no nkey seed for NATS: {error}") from error
 
 
 async def unless(event: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
