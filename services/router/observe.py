@@ -8,7 +8,7 @@ from services.router.objects import Options
 from services.router.parse import Canary
 from services.router.rollout.inputs import Observation, Verb
 from services.router.rollout.readiness import Readiness, Rollout, readiness, unready
-from services.router.rollout.state import ANALYSING, Phase, State
+from services.router.rollout.state import ANALYSING, Phase, Stage, State
 from shared.kube import json
 from shared.kube.json import Json
 
@@ -44,9 +44,10 @@ def primary(canary: Canary, state: State, found: Found, now: datetime) -> Readin
 def target(canary: Canary, state: State, found: Found, now: datetime) -> Readiness:
     """The target's readiness; each rollout starts its deadline anew. A target that isn't there won't be ready."""
     since = state.rollout_started if state.phase in ANALYSING else None
+    awaited = since if state.stage is Stage.READYING else None
     if found.target is None:
         return _missing(canary.names.target, canary.spec.namespace, retriable=False)
-    return readiness(rollout(found.target), _canary_threshold(canary), canary.spec.deadline, now, since)
+    return readiness(rollout(found.target), _canary_threshold(canary), canary.spec.deadline, now, since, awaited)
 
 
 def aborting(canary: Canary, state: State, found: Found) -> bool:
@@ -130,5 +131,6 @@ def rollout(deployment: Json) -> Rollout:
         available=json.number(deployment, "status", "availableReplicas"),
         exceeded=progressing.get("reason") == "ProgressDeadlineExceeded",
         progressing=bool(progressing),
+        settled=progressing.get("reason") == "NewReplicaSetAvailable",
         unavailable_since=datetime.fromisoformat(since) if missing and since else None,
     )

@@ -24,12 +24,13 @@ pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
 TESTER = "http://flagger-loadtester.test"
 CHECK = f"{TESTER}/gate/check"
 OLD, NEWER = "ghcr.io/stefanprodan/podinfo:6.0.0", "stefanprodan/podinfo:6.0.9"
-FRAGILE = "stefanprodan/podinfo:6.8.1"
+BROKEN, FRAGILE = "stefanprodan/podinfo:6.8.0", "stefanprodan/podinfo:6.8.1"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
-    async with opened(tmp_path_factory.mktemp("people"), Options(settings=SETTINGS)) as scene:
+    options = Options(settings=SETTINGS, behaviours={BROKEN: Behaviour(ready=False)})
+    async with opened(tmp_path_factory.mktemp("people"), options) as scene:
         yield scene
 
 
@@ -206,6 +207,28 @@ async def weights(rollout: Rollout) -> None:
     ]
 
 
+async def never_ready(rollout: Rollout) -> None:
+    """A canary whose pods never serve ends at its deadline, without having had any traffic.
+
+    Kubernetes doesn't help here: the guide's Deployment may be wholly unavailable, and one that took up its new
+    template at no replicas counts as complete, whatever becomes of it when it is scaled up.
+    """
+    await applied(rollout, canary(spec={"progressDeadlineSeconds": 10}))
+    await rollout.initialized()
+    await _patch(rollout, suspend=True)
+    await told(rollout, "skipping canary run as object is suspended", "Normal")
+    await rollout.kubectl("set", "image", "deployment/podinfo", f"podinfod={BROKEN}")
+    await rollout.kubectl("rollout", "status", "deployment/podinfo", "--timeout=30s")
+    await _patch(rollout, suspend=False)
+    found = await phase(rollout, "Failed")
+
+    assert found["status"]["canaryWeight"] == 0
+    await rollout.scene.listener.until(f"Canary failed! Scaling down {_name(rollout)}", rollout.namespace)
+    assert beginning(rollout, f"Rolling back {_name(rollout)} progress deadline exceeded canary deployment")
+    assert not beginning(rollout, "Advance")
+    assert await rollout.image() == OLD
+
+
 async def failed_promotion(rollout: Rollout) -> None:
     """The copy doesn't come up: the canary, which does, serves everybody until a fix is promoted."""
     gate = hook("confirm-promotion", f"{TESTER}/gate/halt")
@@ -273,7 +296,7 @@ async def deleted(rollout: Rollout) -> None:
 
 PLAYS: tuple[Play, ...] = (
     confirm_rollout, confirm_promotion, confirm_traffic_increase, pre_rollout, rollback_hook, requests,
-    changed_configs, suspended, superseded, weights, failed_promotion, skipped, reverted, deleted,
+    changed_configs, suspended, superseded, weights, never_ready, failed_promotion, skipped, reverted, deleted,
 )  # fmt: skip
 
 

@@ -26,6 +26,8 @@ class Rollout:
     """Condition Progressing has reason ProgressDeadlineExceeded."""
     progressing: bool = False
     """A Progressing condition exists."""
+    settled: bool = False
+    """Condition Progressing has reason NewReplicaSetAvailable: Kubernetes watches over no deadline any more."""
     unavailable_since: datetime | None = None
     """lastUpdateTime of Available=False with reason MinimumReplicasUnavailable."""
 
@@ -45,12 +47,21 @@ READY = Readiness(True)
 
 
 def readiness(
-    rollout: Rollout, threshold: int, deadline: timedelta, now: datetime, since: datetime | None = None
+    rollout: Rollout,
+    threshold: int,
+    deadline: timedelta,
+    now: datetime,
+    since: datetime | None = None,
+    awaited: datetime | None = None,
 ) -> Readiness:
     """Evaluate in Flagger's order. `threshold` is percent of updated replicas that must be available.
 
     `since` is when this template was asked for. A condition of before says nothing about it: a fix of a workload that
     has been unavailable for long gets its full deadline, and what the cluster hasn't looked at yet isn't judged.
+
+    `awaited` is since when nothing but its readiness has been waited for. A Deployment that took up its template at no
+    replicas counts as complete for Kubernetes, and as available where all of it may be unavailable: then only we are left
+    to say when it was long enough.
     """
     text = unready(rollout, threshold)
     if text is None:
@@ -59,9 +70,10 @@ def readiness(
         return Readiness(False, True, text)
     if rollout.exceeded:
         return Readiness(False, False, text)
-    if not rollout.progressing or rollout.unavailable_since is None:
+    began = rollout.unavailable_since or (awaited if rollout.settled else None)
+    if not rollout.progressing or began is None:
         return Readiness(False, True, text)
-    until = max(rollout.unavailable_since, since or rollout.unavailable_since) + deadline
+    until = max(began, since or began) + deadline
     return Readiness(False, until >= now, text, until)
 
 

@@ -66,3 +66,15 @@ def test_a_fix_of_what_was_down_for_long_gets_its_full_deadline() -> None:
     found = readiness(down, 100, DEADLINE, START, START - timedelta(seconds=5))
     assert (found.retriable, found.deadline) == (True, START + timedelta(seconds=55))
     assert not readiness(down, 100, DEADLINE, START + timedelta(seconds=56), START - timedelta(seconds=5)).retriable
+
+
+def test_a_deployment_that_kubernetes_takes_for_complete_is_waited_for_only_so_long() -> None:
+    """It took up its template at no replicas, and may be wholly unavailable: no condition says that anything is wrong."""
+    settled = replace(FINE, available=0, settled=True)
+    found = readiness(settled, 100, DEADLINE, START, awaited=START)
+    assert (found.ready, found.retriable, found.deadline) == (False, True, START + DEADLINE)
+    assert not readiness(settled, 100, DEADLINE, START + timedelta(seconds=61), awaited=START).retriable
+    assert readiness(settled, 100, DEADLINE, START + timedelta(hours=1)).retriable, "it had served before"
+    assert readiness(
+        replace(settled, settled=False), 100, DEADLINE, START + timedelta(hours=1), awaited=START
+    ).retriable
