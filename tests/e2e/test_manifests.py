@@ -4,6 +4,7 @@ import asyncio
 import base64
 import os
 import re
+import sys
 from collections.abc import AsyncIterator, Iterable
 from copy import deepcopy
 from pathlib import Path
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.cluster
 _K8S = Path(__file__).parents[2] / "k8s"
 _APISIX_CRDS = _K8S.parent / "sandbox" / "crds" / "apisix.yaml"
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
-_OVERLAYS = ("apisix", "namespaced", "test")
+_OVERLAYS = ("apisix", "namespaced", "own-nats", "small", "test")
 _SERVICES = ("bootstrap", "watcher", "analyzer", "router", "notifier")
 
 
@@ -171,6 +172,72 @@ async def test_the_passwords_are_made_once_and_are_all_different(
     assert all(re.fullmatch(r"p[0-9a-f]{48}", password) for password in passwords)
     with pytest.raises(ProcessFailed, match="AlreadyExists"):
         await control_plane.kubectl("-n", namespace, "create", "-f", "-", stdin=printed.decode())
+
+
+async def test_every_seed_that_a_pod_mounts_is_one_that_the_command_prints(
+    control_plane: ControlPlane, admin: Api, namespace: str, tmp_path: Path
+) -> None:
+    folder = around(tmp_path, namespace, "overlays/apisix", components=["nkeys"])
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "shared.bus.bootstrap", "credentials", str(folder / "accounts.conf"),
+        cwd=_K8S.parent, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    printed, _ = await child.communicate()
+    await control_plane.kubectl("-n", namespace, "apply", "--server-side", "-f", "-", stdin=printed.decode())
+    mounted = {}
+    for service in _SERVICES:
+        pod = await _pod(control_plane, folder, f"serinus-{service}")
+        environment = {each["name"]: each.get("value", "") for each in pod["containers"][0]["env"]}
+        assert not [name for name in environment if "PASSWORD" in name]
+        secrets = {each["name"]: each["secret"]["secretName"] for each in pod["volumes"]}
+        for mount in pod["containers"][0]["volumeMounts"]:
+            assert f"{mount['mountPath']}/seed" in environment.values()
+            mounted[service, mount["mountPath"]] = secrets[mount["name"]]
+    assert set(mounted.values()) == {f"serinus-nats-{user}" for user in (*_SERVICES, "public-bootstrap")}
+    for (service, path), name in mounted.items():
+        assert name == f"serinus-nats-{'public-' if 'public' in path else ''}{service}"
+        secret = await admin.get(f"/api/v1/namespaces/{namespace}/secrets/{name}")
+        assert base64.b64decode(secret["data"]["seed"]).startswith(b"SU")
+    # The servers keep one word for each other, in the Secret that they had all along.
+    secret = await admin.get(f"/api/v1/namespaces/{namespace}/secrets/serinus-nats")
+    assert secret["data"].keys() == {"NATS_PASSWORD_ROUTES"}
+
+
+async def test_with_tls_the_key_is_the_servers_and_everybody_trusts_the_ca(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    folder = around(tmp_path, "apisix", "overlays/small", components=["nats-tls", "nkeys"])
+    for service in _SERVICES:
+        pod = await _pod(control_plane, folder, f"serinus-{service}")
+        (trust,) = (each["secret"] for each in pod["volumes"] if each["secret"]["secretName"] == "serinus-nats-tls")
+        assert [item["key"] for item in trust["items"]] == ["ca.crt"]
+    objects = await built(control_plane, folder)
+    maps = {
+        re.sub(r"-\w+$", "", each["metadata"]["name"]): each["data"] for each in objects if each["kind"] == "ConfigMap"
+    }
+    config, settings = maps["serinus-nats"], maps["serinus-settings"]
+    assert config["tls.conf"] == (_K8S / "components/nats-tls/tls.conf").read_text()
+    assert config["cluster.conf"] == (_K8S / "overlays/small/cluster.conf").read_text()
+    assert settings["SERINUS_NATS_URL"].startswith("tls://")
+
+
+async def test_with_a_nats_of_ones_own_none_is_installed_and_our_pods_may_leave_for_it(
+    control_plane: ControlPlane,
+) -> None:
+    objects = await built(control_plane, _K8S / "overlays/own-nats")
+    assert "StatefulSet" not in {each["kind"] for each in objects}
+    (policy,) = (each["spec"] for each in objects if each["metadata"]["name"] == "serinus-own-nats")
+    assert policy["egress"] == [{"ports": [{"port": 4222}]}]
+
+
+async def _pod(control_plane: ControlPlane, folder: Path, name: str) -> Json:
+    """What the Deployment of this name makes."""
+    (found,) = (
+        each["spec"]["template"]["spec"]
+        for each in await built(control_plane, folder)
+        if (each["kind"], each["metadata"]["name"]) == ("Deployment", name)
+    )
+    return dict(found)
 
 
 # --- rights ------------------------------------------------------------------------------------------------------
