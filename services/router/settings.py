@@ -49,5 +49,5 @@ class RouterSettings(BusSettings, KubeSettings, ServiceSettings):
     bus_lost_after: float = Field(
         default=300.0,
         ge=0,
-        description="Seconds without NATS after which `rollback` rolls back; `hold` has no such time.",
+        description="Seconds that `rollback` holds a canary for want of NATS before it rolls back; `hold` has no such time.",
     )
