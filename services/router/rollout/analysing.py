@@ -66,9 +66,6 @@ def judge(c: Context) -> Step:
         return Step(state, drafts, (c.verdict.purpose, next_due(c)))
     if c.verdict.outcome is Outcome.HOLD:
         return _held(c, state, drafts)
-    if c.state.hold:
-        drafts = (*drafts, texts.resumed(c.spec, c.state.hold.reason))
-        state = replace(state, hold=None)
     return _passed(c, state, drafts)
 
 
@@ -99,6 +96,16 @@ def _held(c: Context, state: State, drafts: tuple[Draft, ...]) -> Step:
     return Step(state, drafts, again)
 
 
+def _unready(c: Context, state: State, drafts: tuple[Draft, ...], text: str) -> Step:
+    """What is measured is fine, and too few replicas answer. Kubernetes may never call that a failure, so we do."""
+    waits = once(replace(c, state=state), "pending", texts.warning(Event.PENDING, text))
+    drafts = (*drafts, *(waits.events if waits else ()))
+    hold = state.hold or Hold("short of ready replicas", c.now)
+    if c.now >= hold.since + c.spec.deadline:
+        return ending.rolled_back(c, state, (*drafts, texts.deadline_exceeded(c.spec, text)))
+    return Step(replace(waits.state if waits else state, hold=hold), drafts, (c.verdict.purpose, next_due(c)))
+
+
 def _passed(c: Context, state: State, drafts: tuple[Draft, ...]) -> Step:
     """All checks passed: the workloads must be ready too, then the gates decide."""
     again = (c.verdict.purpose, next_due(c))
@@ -108,9 +115,10 @@ def _passed(c: Context, state: State, drafts: tuple[Draft, ...]) -> Step:
         (c.seen.canary.ready, texts.canary_unready(c.spec, c.seen.canary.text)),
     ):
         if not ready:
-            waits = once(replace(c, state=state), "pending", texts.warning(Event.PENDING, text))
-            return Step(waits.state if waits else state, (*drafts, *(waits.events if waits else ())), again)
-    state = forget(state, "pending:")
+            return _unready(c, state, drafts, text)
+    if state.hold:
+        drafts = (*drafts, texts.resumed(c.spec, state.hold.reason))
+    state = replace(forget(state, "pending:"), hold=None)
     gates = tuple(draft for draft in told(c, Kind.GATE) if not draft.warning)
     refused = refused_gate(c)
     if not refused:

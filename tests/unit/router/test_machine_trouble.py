@@ -49,6 +49,24 @@ class TestTrouble:
         assert (play.state.weight, play.state.failed_checks) == (10, 0)
         assert play.heard()[-1].startswith("canary deployment podinfo.test not ready")
 
+    def test_a_canary_that_stays_unready_though_its_numbers_are_fine_ends(self) -> None:
+        play = progressing()
+        play.seen = replace(play.seen, canary=UNREADY)
+        for _ in range(8):
+            if play.state.phase is Phase.PROGRESSING:
+                play.judge(Outcome.PASS, PASSED)
+        assert (play.state.phase, play.state.weight) == (Phase.FAILED, 0)
+        assert play.texts()[-2].startswith("Rolling back podinfo.test progress deadline exceeded canary deployment")
+
+    def test_a_canary_that_is_ready_again_goes_on_and_says_so(self) -> None:
+        play = progressing()
+        play.seen = replace(play.seen, canary=UNREADY)
+        play.judge()
+        play.seen = replace(play.seen, canary=READY)
+        play.judge(Outcome.PASS, PASSED)
+        assert play.state.weight == 20
+        assert "Resuming podinfo.test: no longer short of ready replicas" in play.heard()
+
     def test_failed_promotion_keeps_the_canary_serving(self) -> None:
         play = self._failed_promotion()
         assert (play.state.phase, play.state.weight) == (Phase.FAILED, 100)
