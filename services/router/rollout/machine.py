@@ -73,7 +73,7 @@ RULES: tuple[Rule, ...] = (
     Rule(_same(_P.INITIALIZING), "primary ready", guards.initializable, starting.initialized, _same(_P.INITIALIZED)),
     # between rollouts
     Rule(SETTLED, "confirm-rollout answered", guards.confirmable, starting.confirmed,
-         _same(_P.PROGRESSING, _P.WAITING)),
+         _same(_P.PROGRESSING, _P.WAITING, _P.FAILED)),
     Rule(SETTLED, "nothing to confirm any more", guards.judged, starting.unasked, SETTLED),
     Rule(SETTLED, "new revision, primary broken", guards.new_but_broken, ending.refuse_start, ROLLED),
     Rule(SETTLED, "new revision, primary not ready", guards.new_unready, steps.primary_pending, SETTLED),
@@ -83,7 +83,7 @@ RULES: tuple[Rule, ...] = (
     Rule(_same(_P.WAITING), "back to the promoted revision", guards.withdrawn, starting.withdrawn,
          _same(_P.SUCCEEDED)),
     Rule(_same(_P.WAITING), "confirm-rollout answered", guards.judged, starting.confirmed,
-         _same(_P.PROGRESSING, _P.WAITING)),
+         _same(_P.PROGRESSING, _P.WAITING, _P.FAILED)),
     Rule(_same(_P.WAITING), "approved", guards.asked_start, starting.start_asked, _same(_P.PROGRESSING)),
     # the analysis
     Rule(ANALYSING, "another revision", guards.superseded, starting.restart, _same(_P.PROGRESSING)),
