@@ -123,7 +123,7 @@ async def writes() -> Counter[str]:
 @pytest.fixture(params=[embedded, pytest.param(real, marks=pytest.mark.cluster)], ids=lambda each: str(each.__name__))
 async def cluster(request: pytest.FixtureRequest, tmp_path: Path, writes: Counter[str]) -> AsyncIterator[Cluster]:
     async with request.param(tmp_path / "server") as server, server.api() as api:
-        await _prepare(api)
+        await prepare(api)
         access = await opened(
             server, tmp_path, lambda verb, kind, outcome, _: writes.update([f"{verb} {kind} {outcome}"])
         )
@@ -137,7 +137,7 @@ async def cluster(request: pytest.FixtureRequest, tmp_path: Path, writes: Counte
         await access.close()
 
 
-async def _prepare(api: Api) -> None:
+async def prepare(api: Api) -> None:
     await install(api)
     await api.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
     await api.until(f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/default", lambda _: True)
@@ -165,7 +165,7 @@ def changes(writes: Counter[str]) -> dict[str, int]:
     return {what: count for what, count in writes.items() if what.split()[0] not in {"get", "list", "watch"}}
 
 
-async def _released(cluster: Cluster, image: str) -> None:
+async def released(cluster: Cluster, image: str) -> None:
     path = kinds.DEPLOYMENT.path(NAMESPACE, "podinfo")
     template = copy.deepcopy((await cluster.api.get(path))["spec"]["template"])
     template["spec"]["containers"][0]["image"] = image
@@ -185,7 +185,7 @@ async def test_a_rollout_and_nothing_written_that_is_as_wanted(cluster: Cluster,
     }  # fmt: skip
     await _at_rest(cluster, writes)
 
-    await _released(cluster, "stefanprodan/podinfo:6.0.1")
+    await released(cluster, "stefanprodan/podinfo:6.0.1")
     await cluster.until("Succeeded")
     assert changes(writes) == {
         "patch Deployment ok": 3,  # up, copied, down

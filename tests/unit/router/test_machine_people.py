@@ -47,6 +47,14 @@ class TestPeople:
         play.world(revision="r2")
         assert play.state.phase is Phase.PROGRESSING
 
+    def test_once_its_annotation_is_off_the_same_request_may_be_made_again(self) -> None:
+        play = initialized().world(request=Request(Verb.ABORT, "abort"))
+        assert play.state.request == "abort"
+        play.world(request=None, revision="r2")
+        assert (play.state.phase, play.state.request) == (Phase.PROGRESSING, "")
+        play.world(request=Request(Verb.ABORT, "abort"))
+        assert play.state.phase is Phase.FAILED
+
     def test_skip_analysis_waits_for_the_primary(self) -> None:
         """W-G22."""
         play = initialized(skip_analysis=True).world(revision="r2", canary=UNREADY)
