@@ -16,7 +16,7 @@ RULES: Final[list[Json]] = [
     for rule in group["rules"]
 ]
 PAGE: Final = (ROOT / "docs/operations.md").read_text()
-LABELS: Final = {metric.name: {*metric.labels} for metric in CATALOGUE}
+LABELS: Final[dict[str, set[str]]] = {metric.name: {*metric.labels} for metric in CATALOGUE}
 _HISTOGRAM: Final = re.compile(r"_(bucket|sum|count)$")
 
 
