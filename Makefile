@@ -26,7 +26,7 @@ check: $(READY) ## lint, format, types, import contracts, duplicates, generated 
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pylint --disable=all --enable=duplicate-code --min-similarity-lines=8 --ignore-imports=y --ignore-docstrings=y --ignore-signatures=y services shared sandbox
+	$(BIN)/pylint --disable=all --enable=duplicate-code --min-similarity-lines=8 --ignore-imports=y --ignore-docstrings=y --ignore-signatures=y services shared cli sandbox
 	$(BIN)/python -m tools.docs --check
 
 test: $(READY) ## unit, story, contract and integration tests, with a real nats-server and a real Prometheus

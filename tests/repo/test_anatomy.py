@@ -19,7 +19,7 @@ from tests.repo.manifests import ROOT
 _SAME = {"__init__", "__main__", "app", "handlers", "policy", "ports", "settings"}
 _VAGUE = {"base", "common", "core", "helper", "helpers", "lib", "manager", "misc", "util", "utils"}
 _PRODUCT = ("services", "shared")
-_LINES = {"services": 300, "shared": 300, "sandbox": 300, "tools": 300, "examples": 300, "tests": 400}
+_LINES = {"services": 300, "shared": 300, "cli": 300, "sandbox": 300, "tools": 300, "examples": 300, "tests": 400}
 _FUNCTION = 50
 _EXCUSED = {
     "tools/crds.py": (350, "most of it is the descriptions of Flagger's fields, which are data"),
@@ -62,7 +62,7 @@ def test_modules_have_names_that_say_something() -> None:
 def test_modules_open_with_what_they_are_for() -> None:
     silent = [
         str(path.relative_to(ROOT))
-        for path in _sources("services", "shared", "sandbox", "tools")
+        for path in _sources("services", "shared", "cli", "sandbox", "tools")
         if path.stem != "__init__" and not ast.get_docstring(ast.parse(path.read_text()))
     ]
     assert silent == []
@@ -80,7 +80,7 @@ def test_no_file_is_longer_than_its_budget() -> None:
 def test_no_function_is_longer_than_its_budget() -> None:
     sizes = {
         f"{path.relative_to(ROOT)}:{node.name}": ((node.end_lineno or 0) - node.lineno + 1, _FUNCTION)
-        for path in _sources("services", "shared", "sandbox", "tools")
+        for path in _sources("services", "shared", "cli", "sandbox", "tools")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }

@@ -1,11 +1,14 @@
 """The words of the command line, and what `status` shows."""
 
+import re
+
 import pytest
 
 from cli import app, arguments
 from cli.canaries import Ref
 from cli.ports import Refusal
 from services.router.rollout.inputs import Verb
+from tests.repo.manifests import ROOT
 from tests.story.theatre import Theatre, guide, initialized, progressing
 from tests.unit.cli.stage import Person
 
@@ -113,3 +116,22 @@ class TestStatus:
         await theatre.fact()
         [_, line, *_] = await Person(theatre).types("status test/podinfo")
         assert line.endswith("contested by flagger, which writes its status too")
+
+
+class TestThePage:
+    PAGE = (ROOT / "docs/cli.md").read_text()
+
+    def test_every_command_that_it_lists_is_understood(self) -> None:
+        rows = re.findall(r"^\| `([^`]+)` \| ", self.PAGE, re.MULTILINE)
+        for row in rows:
+            words = row.replace("[", "").replace("]", "").replace("NAMESPACE/NAME", "a/b").replace("NAMESPACE", "a")
+            arguments.parse(words.split())
+        listed = {row.split()[0] for row in rows}
+        assert listed == {"status", *Verb, "pause", "resume", "migrate", "release"}
+
+    async def test_what_it_shows_is_what_is_said(self) -> None:
+        shown = re.findall(r"\$ \S+ -m cli (abort .*)\n((?:test/.*\n)+)", self.PAGE)
+        assert len(shown) == 2
+        for command, transcript in shown:
+            theatre = await progressing()
+            assert await Person(theatre, theatre.fact).types(command) == transcript.splitlines()
