@@ -18,7 +18,7 @@ from services.router.sweep import Sweep
 from services.router.world import METADATA_ONLY, WATCHED, World
 from shared.bus import broker as bus
 from shared.bus.publish import Publisher
-from shared.kube import door, kinds, measures
+from shared.kube import door, kinds, measures, versions
 from shared.kube.caches import Caches, Follow
 from shared.kube.events import Events
 from shared.kube.informer import Informer, slim_managed_fields
@@ -103,7 +103,7 @@ async def app(settings: RouterSettings, runtime: Runtime) -> None:
         on_stale=lambda: runtime.metrics.inc("serinus_stale_messages_total"),
     )
     handlers.register(broker, reconciler, runtime)
-    await _sync(caches, crds, runtime)
+    await _sync(cluster, caches, crds, runtime)
     show_schema()
     answers = partial(broker.answers, subjects.INBOX_STREAM, subjects.router_durable(0))
     canaries, clock, period = kept[kinds.CANARY], runtime.clock, settings.sweep_seconds
@@ -127,13 +127,15 @@ def _followed(*, tracking: bool) -> dict[Kind, Follow]:
     return follow | {kinds.CANARY: Follow(keep=slim_managed_fields)}  # who else writes the status
 
 
-async def _sync(caches: Caches, crds: Informer, runtime: Runtime) -> None:
+async def _sync(cluster: door.Cluster, caches: Caches, crds: Informer, runtime: Runtime) -> None:
     """Follows everything from now on; answers when all of it was listed once."""
-    for name in ("kubernetes", "crds"):
+    for name in ("kubernetes", "crds", "versions"):
         runtime.health.component(name)
     runtime.spawn("caches", caches.run())
     runtime.spawn("crds", crds.run())
-    await asyncio.gather(caches.wait_synced(), crds.wait_synced())
+    # The watcher follows the same kinds; one of the two may say what is missing.
+    fit = versions.wait(cluster, caches.kinds, partial(runtime.health.set, "versions"), asyncio.sleep)
+    await asyncio.gather(fit, caches.wait_synced(), crds.wait_synced())
     runtime.spawn("health of caches", _watch_health(caches, runtime))
 
 

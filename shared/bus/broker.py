@@ -28,7 +28,7 @@ from nats.errors import TimeoutError as NatsTimeout
 from nats.js import JetStreamContext
 from nats.js.errors import APIError, NotFoundError
 
-from shared.bus import accounts
+from shared.bus import accounts, content
 from shared.bus.link import Link, seed, tls, unless
 from shared.runtime.serve import Runtime
 from shared.runtime.settings import BusSettings
@@ -127,6 +127,10 @@ async def connect(broker: Broker, runtime: Runtime) -> None:
     runtime.stack.push_async_callback(broker.stop)
     try:
         client = await broker.connect()
+        content.check(client)
+    except content.TooOld as error:
+        runtime.fail(str(error))
+        return
     except Error as error:  # FastStream's way of saying that asking again would be in vain
         runtime.fail(f"NATS refuses the connection: {error}")
         return

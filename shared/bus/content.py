@@ -35,6 +35,14 @@ class TooOld(Never):
     """This server can't hold our streams at all."""
 
 
+def check(client: Client) -> None:
+    """Raises TooOld when the server that we are connected to can't hold our streams, going by its version."""
+    version = client.connected_server_version
+    if (version.major, version.minor) < OLDEST:
+        text = f"{version.major}.{version.minor}.{version.patch}"
+        raise TooOld(f"nats-server {text} is older than {OLDEST[0]}.{OLDEST[1]}, which Serinus needs")
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """What one look at an account did and what it couldn't do. Nothing in `waiting` and `refused`: all is there."""
@@ -90,10 +98,7 @@ class Account:
 
     async def _fit(self) -> None:
         """Raises TooOld when the server can't hold our streams."""
-        version = self.client.connected_server_version
-        if (version.major, version.minor) < OLDEST:
-            text = f"{version.major}.{version.minor}.{version.patch}"
-            raise TooOld(f"nats-server {text} is older than {OLDEST[0]}.{OLDEST[1]}, which Serinus needs")
+        check(self.client)
         answer = await _ask(self.client, "INFO")
         api = answer.get("api")
         level = api.get("level", 0) if isinstance(api, dict) else 0

@@ -19,7 +19,7 @@ from kubernetes.aio.client import rest
 from kubernetes.aio.config import incluster_config
 
 from shared.errors import Conflict, Never, RetryLater
-from shared.kube import answers, json, requests
+from shared.kube import answers, json, kinds, requests
 from shared.kube.errors import Gone
 from shared.kube.json import Json
 from shared.kube.kinds import Kind
@@ -79,6 +79,10 @@ class Cluster:
             return await self._ask(Request(verb="get", kind=kind, path=kind.path(namespace, name)))
         except Gone:
             return None
+
+    async def read(self, path: str) -> Json:
+        """A document that is no object, such as `/version`. Raises Gone when there is none."""
+        return await self._ask(Request(verb="get", kind=kinds.DISCOVERY, path=path))
 
     async def list(
         self, kind: Kind, namespace: str | None = None, label_selector: str = "", metadata_only: bool = False

@@ -36,3 +36,6 @@ ENDPOINT_SLICE: Final = Kind("EndpointSlice", "discovery.k8s.io", "v1", "endpoin
 AUTOSCALER: Final = Kind("HorizontalPodAutoscaler", "autoscaling", "v2", "horizontalpodautoscalers")
 APISIX_ROUTE: Final = Kind("ApisixRoute", "apisix.apache.org", "v2", "apisixroutes")
 CRD: Final = Kind("CustomResourceDefinition", "apiextensions.k8s.io", "v1", "customresourcedefinitions")
+
+DISCOVERY: Final = Kind("Discovery", "", "", "")
+"""No kind: what the server says about itself, for the metrics of requests."""
