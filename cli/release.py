@@ -11,6 +11,7 @@ from cli.canaries import Ref
 from cli.ports import Api, Refusal, Say
 from services.router.parse import FINALIZER
 from shared.kube import json, kinds
+from shared.kube.errors import Gone
 from shared.kube.json import Json
 from shared.kube.kinds import Kind
 
@@ -26,12 +27,20 @@ async def all_of(api: Api, namespace: str, default_provider: str, *, dry_run: bo
     uids = frozenset(map(json.uid, mine))
     done = 0
     for kind in OWNED if mine else ():
-        found, _ = await api.list(kind, namespace or None, metadata_only=True)
-        for each in found:
+        for each in await _there(api, kind, namespace):
             done += await _cut(api, kind, each, uids, dry_run=dry_run, say=say)
     for each in mine:
         done += await _cut(api, kinds.CANARY, each, uids, dry_run=dry_run, say=say)
     say(f"{done} {'to release' if dry_run else 'released'}, of {len(mine)} Canaries of Serinus")
+
+
+async def _there(api: Api, kind: Kind, namespace: str) -> list[Json]:
+    """None of a kind that isn't served: its definition may have been removed already."""
+    try:
+        found, _ = await api.list(kind, namespace or None, metadata_only=True)
+    except Gone:
+        return []
+    return found
 
 
 async def _cut(api: Api, kind: Kind, seen: Json, uids: frozenset[str], *, dry_run: bool, say: Say) -> bool:

@@ -5,6 +5,7 @@ import copy
 import pytest
 
 from cli.ports import Refusal
+from shared.kube import kinds
 from shared.kube.json import Json
 from tests.fakes.cluster import FakeCluster
 from tests.story.theatre import Theatre, guide, initialized, progressing
@@ -174,6 +175,14 @@ class TestRelease:
         await Person(theatre).types("release --all")
         assert theatre.cluster.of("Service", "podinfo")["metadata"]["ownerReferences"] == THEIRS
         assert theatre.canary["metadata"]["finalizers"] == names[1:]
+
+    async def test_kinds_that_are_gone_already_are_no_obstacle(self) -> None:
+        theatre = await initialized()
+        person = Person(theatre)
+        person.door.unserved = {kinds.APISIX_ROUTE}
+        assert (await person.types("release --all"))[-1] == "4 released, of 1 Canaries of Serinus"
+        assert _tied(theatre.cluster) == {("ApisixRoute", "podinfo-podinfo-canary")}
+        assert (await person.types("migrate check"))[0].startswith("test/podinfo: Initialized")
 
     async def test_of_one_namespace_only(self) -> None:
         theatre = await initialized()

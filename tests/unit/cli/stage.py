@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from cli import app, arguments
 from shared.kube.door import Page
+from shared.kube.errors import Gone
 from shared.kube.json import Json
 from shared.kube.kinds import Kind
 from tests.fakes.cluster import FakeCluster
@@ -20,6 +21,7 @@ class Door:
     def __init__(self, cluster: FakeCluster) -> None:
         self._cluster = cluster
         self.meanwhile: list[Callable[[], None]] = []
+        self.unserved: set[Kind] = set()
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Json | None:
         return await self._cluster.get(kind, namespace, name)
@@ -27,6 +29,8 @@ class Door:
     async def list(
         self, kind: Kind, namespace: str | None = None, label_selector: str = "", metadata_only: bool = False
     ) -> Page:
+        if kind in self.unserved:
+            raise Gone(f"list {kind.plural}: the server could not find the requested resource")
         found = [
             obj for key, obj in self._cluster.objects.items() if key[0] == kind.kind and namespace in (None, key[1])
         ]
