@@ -1,6 +1,7 @@
 """Builds the analyzer's real parts and starts them."""
 
 import asyncio
+import logging
 import os
 import socket
 from typing import Final
@@ -22,6 +23,8 @@ from shared.runtime.metrics import Metrics
 from shared.runtime.serve import Runtime
 from shared.wire import subjects
 from shared.wire.messages import Tick
+
+log = logging.getLogger(__name__)
 
 SERVICE: Final = "analyzer"
 
@@ -70,6 +73,7 @@ async def _analyzer(settings: AnalyzerSettings, runtime: Runtime, markers: Marke
         threads=QUERIES * settings.analyzer_concurrency,
         monotonic=clock.monotonic,
         observe=_queries(metrics),
+        tell=log.warning,
     )
     stack.push_async_callback(prometheus.close)
     return Analyzer(

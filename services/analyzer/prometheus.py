@@ -7,6 +7,7 @@ Flagger's text, without addresses of memory and other accidents, so that equal e
 """
 
 import asyncio
+import contextlib
 import re
 import threading
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from urllib3.util.retry import Retry
 
-from services.analyzer import samples
+from services.analyzer import samples, versions
 from services.analyzer.policy import Answer, Fault
 from services.analyzer.ports import Credentials
 from services.analyzer.sharing import Sharing
@@ -60,7 +61,9 @@ class Prometheus:
         timeout: float = TIMEOUT,
         queue: float = QUEUE,
         clients: int = CLIENTS,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
+        """`tell` gets a sentence about each Prometheus that is too old; without it none is asked for its version."""
         self._credentials = credentials
         self._threads = threads
         self._monotonic = monotonic
@@ -68,6 +71,8 @@ class Prometheus:
         self._timeout = timeout
         self._queue = queue
         self._most = clients
+        self._tell = tell
+        self._known: set[str] = set()
         self._clients: dict[Source, _Client] = {}
         self._sharing: Sharing[Answer] = Sharing(KEEP, monotonic)
 
@@ -93,7 +98,11 @@ class Prometheus:
 
     async def _send(self, source: Source, query: str) -> Answer:
         begun = self._monotonic()
-        answer = await self._client(source).ask(query)
+        client = self._client(source)
+        answer = await client.ask(query)
+        if self._tell and not answer.fault and source.url not in self._known:
+            self._known.add(source.url)
+            client.look(self._tell)
         self._observe(samples.reason_of(answer.error) if answer.fault else "", self._monotonic() - begun)
         return answer
 
@@ -151,6 +160,19 @@ class _Client:
         """A thread can't be interrupted, so its place is free when it really ends, and not when nobody waits."""
         self._places.release()
         self.busy -= 1
+
+    def look(self, tell: Callable[[str], None]) -> None:
+        """Asks for the version, in a thread; nobody waits for it."""
+        self._threads.submit(self._look, tell)
+
+    def _look(self, tell: Callable[[str], None]) -> None:
+        client, url = self._library, self._library.url
+        with contextlib.suppress(requests.RequestException, ValueError):  # it was asked something, and may be another
+            answer = self._session.get(
+                url + versions.PATH, headers=client.headers, auth=client.auth, timeout=self._timeout
+            )
+            if answer.ok and (text := versions.complaint(url, answer.json())):
+                tell(text)
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)

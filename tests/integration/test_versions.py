@@ -1,13 +1,20 @@
 """Processes in a world that is too old or not complete: one clear sentence, and waiting where waiting helps."""
 
 import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
 import yaml
+from aiohttp import web
 
 from sandbox.nats import NatsServer
+from services.analyzer.policy import Answer
+from services.analyzer.prometheus import Prometheus
+from shared.wire.messages import Provider, SecretRef
 from tests.integration import bus_stage
 from tests.integration.old_nats import old_nats
 from tests.integration.watcher_stage import CRDS, cluster
@@ -47,3 +54,47 @@ async def test_a_service_on_a_nats_that_is_too_old_says_so_and_ends() -> None:
     ):
         assert await child.ended() == 1
     assert "failed: nats-server 2.10.29 is older than 2.14, which Serinus needs" in child.messages
+
+
+class NoSecrets:
+    async def read(self, ref: SecretRef) -> Mapping[str, str]:
+        raise AssertionError(f"nobody needs {ref}")
+
+
+@asynccontextmanager
+async def calling_itself(version: str) -> AsyncIterator[tuple[str, list[str]]]:
+    """A Prometheus of this version, as far as one query goes, and the paths that it was asked."""
+    paths: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        paths.append(request.path)
+        if request.path == "/api/v1/query":
+            return web.json_response({"status": "success", "data": {"resultType": "scalar", "result": [1, "3"]}})
+        return web.json_response({"status": "success", "data": {"version": version}})
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}", paths
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize(("version", "complaints"), [("2.25.0", 1), ("2.42.0", 0)])
+async def test_each_prometheus_is_asked_once_what_it_is(version: str, complaints: int) -> None:
+    told: list[str] = []
+    async with calling_itself(version) as (url, paths):
+        door = Prometheus(
+            NoSecrets(), threads=1, monotonic=time.monotonic, observe=lambda reason, seconds: None, tell=told.append
+        )
+        try:
+            for query in ("1", "2", "3"):  # one thread: the second waits for what the first brought about
+                assert await door.ask(Provider(address=url), query) == Answer(value=3.0)
+        finally:
+            await door.close()
+    assert paths.count("/api/v1/query") == 3
+    assert paths.count("/api/v1/status/buildinfo") == 1
+    assert [text.startswith(f"Prometheus at {url} is {version}") for text in told] == [True] * complaints
