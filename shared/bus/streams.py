@@ -109,9 +109,8 @@ def streams(replicas: int) -> tuple[Config, ...]:
         "subjects": [subjects.TICKS, subjects.SCHEDULES],
         "retention": "workqueue",
         "max_msgs_per_subject": 1,  # a newer tick of a canary replaces the older one
-        # Refusing new ones instead isn't allowed beside schedules (measured: 10052). A full stream drops the oldest, whose
+        # It can't refuse new ones instead, which isn't allowed beside schedules (measured: 10052). It drops the oldest, whose
         # canary the router's sweep finds. Room for ten thousand canaries, each with a question of a dozen kilobytes.
-        "discard": "old",
         "max_bytes": 128 * _MIB,
         "max_age": 0,  # any other would delete waiting ticks
         "allow_msg_schedules": True,
