@@ -107,10 +107,11 @@ async def app(settings: RouterSettings, runtime: Runtime) -> None:
     show_schema()
     answers = partial(broker.answers, subjects.INBOX_STREAM, subjects.router_durable(0))
     canaries, clock, period = kept[kinds.CANARY], runtime.clock, settings.sweep_seconds
-    watch = BusWatch(answers, canaries, reconciler, Events(cluster), clock, runtime.metrics)
+    events, metrics, outages = Events(cluster), runtime.metrics, lambda: broker.link.outages
+    watch = BusWatch(answers, canaries, reconciler, events, clock, metrics, outages)
     runtime.spawn("watch of the bus", _every(LOOK, watch.once))
     await bus.connect(broker, runtime)
-    sweep = Sweep(canaries, reconciler, publisher, clock, runtime.metrics, period, lambda: broker.link.outages)
+    sweep = Sweep(canaries, reconciler, publisher, clock, metrics, period, outages)
     runtime.spawn("sweep", _every(period, sweep.once, but=broker.link.down))
 
 

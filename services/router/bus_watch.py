@@ -8,7 +8,7 @@ once: it sees that they go on, and leaves them to it.
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -38,14 +38,16 @@ takes its place finds out by itself; so this may be long."""
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """When the first question without an answer was asked, by both clocks."""
+    """When the first question without an answer was asked, by both clocks, and after how many of the connection's."""
 
     began: float
     since: datetime
+    after: int
 
 
 class BusWatch:
-    """`answers` asks the bus whether it is there, and may take a few seconds to find out."""
+    """`answers` asks the bus whether it is there, and may take a few seconds to find out. `outages` counts how often the
+    connection came back: what happened before that, this replica may have done itself."""
 
     def __init__(
         self,
@@ -55,15 +57,16 @@ class BusWatch:
         events: Events,
         clock: Clock,
         metrics: Metrics,
+        outages: Callable[[], int],
     ) -> None:
         self._answers, self._canaries, self._reconciler, self._events = answers, canaries, reconciler, events
-        self._clock, self._metrics = clock, metrics
+        self._clock, self._metrics, self._outages = clock, metrics, outages
         self._outage: Outage | None = None
         self._told: dict[str, int] = {}
 
     async def once(self) -> None:
         """Ask, and do what must be done without an answer."""
-        now = Outage(self._clock.monotonic(), self._clock.now())
+        now = Outage(self._clock.monotonic(), self._clock.now(), self._outages())
         there = await self._answers()
         self._metrics.set("serinus_bus_gone", 0 if there else 1)
         if there:
@@ -75,6 +78,8 @@ class BusWatch:
         if self._outage is None:
             log.warning("the bus doesn't answer")
             self._outage = now
+        elif self._outage.after != now.after:
+            self._outage = replace(now, began=self._outage.began)
         if self._clock.monotonic() - self._outage.began >= GRACE:
             await self._alone(self._outage)
 

@@ -3,12 +3,16 @@ right. On the real API server, two replicas of the router, Serinus installed fro
 """
 
 import asyncio
+import json
+import os
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
+import yaml
 from nats import connect
 
 from sandbox import installed
@@ -20,6 +24,7 @@ from shared.wire import subjects
 from tests.e2e.operating import OnDuty, sections
 from tests.e2e.rollouts import Rollout
 from tests.e2e.short import NEW, SETTINGS, applied, canary, hook, phase, told
+from tests.e2e.test_docs import ROOT
 from tests.integration.bus_stage import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
@@ -160,6 +165,18 @@ async def test_a_finalizer_that_nobody_takes_off(scene: Scene, rollouts: list[Ro
     await rollout.kubectl("delete", "canary", "podinfo", "--wait=false")
     await on_duty.works_through("A finalizer is stuck")
     assert sorted(on_duty.did) == sorted(sections()), "no section is left out"
+
+
+async def test_the_rules_come_with_the_component(scene: Scene, tmp_path: Path) -> None:
+    content = {"resources": [_from(tmp_path, "overlays/apisix")], "components": [_from(tmp_path, "alerts")]}
+    (tmp_path / "kustomization.yaml").write_text(json.dumps(content))
+    built = yaml.safe_load_all(await scene.plane.kubectl("kustomize", str(tmp_path)))
+    [config] = [each for each in built if each["metadata"]["name"].startswith("flagger-prometheus-")]
+    assert set(config["data"]) == {"prometheus.yml", "serinus.rules.yaml"}
+
+
+def _from(folder: Path, part: str) -> str:
+    return os.path.relpath(ROOT / "k8s" / part, folder)
 
 
 async def _held_again(rollout: Rollout, timeout: float) -> None:

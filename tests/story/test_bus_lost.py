@@ -24,14 +24,16 @@ class Night:
     """A rolling canary, and one router's watch."""
 
     def __init__(self, theatre: Theatre) -> None:
-        self.theatre, self.metrics = theatre, Metrics("router")
+        self.theatre, self.metrics, self.outages = theatre, Metrics("router"), 0
         self.watch = self.another()
 
     def another(self) -> BusWatch:
         """The watch of another router, or of another life."""
         theatre = self.theatre
         canaries, events = theatre.cluster.cache(kinds.CANARY), Events(theatre.cluster)
-        return BusWatch(self._answers, canaries, theatre.reconciler, events, theatre.clock, self.metrics)
+        return BusWatch(
+            self._answers, canaries, theatre.reconciler, events, theatre.clock, self.metrics, lambda: self.outages
+        )
 
     async def _answers(self) -> bool:
         return not self.theatre.bus.away
@@ -195,6 +197,18 @@ async def test_a_replica_that_is_cut_off_alone_leaves_it_to_the_others() -> None
     assert night.theatre.cluster.writes == writes
     await night.passes(OTHERS.total_seconds())
     assert night.theatre.canary["status"]["serinus"]["hold"]["reason"] == "held: cut off from the bus"
+
+
+async def test_a_bus_that_was_back_between_two_looks_is_no_other_replica() -> None:
+    night = Night(await progressing())
+    await night.falls()
+    night.theatre.bus.away = False
+    night.theatre.clock.time += timedelta(seconds=5)
+    await night.theatre.fact()
+    night.theatre.bus.away, night.outages = True, 1
+    night.theatre.clock.time += timedelta(seconds=1)
+    await night.watch.once()
+    assert night.told()[HOLDING] == 2
 
 
 async def test_a_person_can_abort_by_annotation() -> None:
