@@ -8,7 +8,7 @@ from services.router.objects import Options
 from services.router.parse import Canary
 from services.router.rollout.inputs import Observation, Verb
 from services.router.rollout.readiness import Readiness, Rollout, readiness, unready
-from services.router.rollout.state import ANALYSING, Phase, Stage, State
+from services.router.rollout.state import ANALYSING, TAKEN_OVER, Phase, Stage, State
 from shared.kube import json
 from shared.kube.json import Json
 
@@ -17,13 +17,16 @@ def observe(canary: Canary, state: State, found: Found, options: Options, now: d
     """What the machine needs to see."""
     problem = _problem(canary, found)
     annotations = json.mapping(found.primary, "metadata", "annotations")
+    carried = "" if problem else primary_objects.carried_revision(canary, found, options)
+    took_over = state.promotion == TAKEN_OVER
     return Observation(
         revision="" if problem or found.target is None else target_revision(found),
         problem=problem,
         target_missing=found.target is None,
         primary=primary(canary, state, found, now),
-        primary_revision="" if problem else primary_objects.carried_revision(canary, found, options),
-        primary_promotion=json.text(annotations, PROMOTION),
+        routed=routes.share(found.route, canary.names),
+        primary_revision=carried,
+        primary_promotion=TAKEN_OVER if took_over and carried == state.revision else json.text(annotations, PROMOTION),
         canary=target(canary, state, found, now),
         canary_scaled=json.number(found.target, "spec", "replicas", default=1) > 0,
         refusals=policy.refusals(canary.model, found),

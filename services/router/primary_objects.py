@@ -9,7 +9,7 @@ from services.router.found import PROMOTION, REVISION, Found, target_revision
 from services.router.objects import NoSelector, Options, Wanted, included, owner, selector, without_flux
 from services.router.parse import Canary
 from services.router.revision import revision
-from services.router.rollout.state import Phase, State
+from services.router.rollout.state import TAKEN_OVER, Phase, State
 from shared.canary import configs, names
 from shared.kube import json, kinds
 from shared.kube.json import Json
@@ -38,7 +38,7 @@ def primary(canary: Canary, state: State, found: Found, label: tuple[str, str], 
     revision is better than nobody to serve.
     """
     name, shown = canary.names.primary, target_revision(found)
-    promoting = state.phase is Phase.PROMOTING and shown == state.revision
+    promoting = state.phase is Phase.PROMOTING and shown == state.revision and state.promotion != TAKEN_OVER
     marks = Marks(shown, state.promotion if promoting else "")
     if found.primary is None:
         yield Wanted(kinds.DEPLOYMENT, name, _body(canary, found, label, options, marks))

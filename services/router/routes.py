@@ -75,6 +75,13 @@ def reweighted(route: Json, names: Names, weight: int) -> Json:
     return spec
 
 
+def share(route: Json | None, names: Names) -> int:
+    """The canary's percent in a generated route; 0 where there is none."""
+    backends = [backend for rule in json.items(route, "spec", "http") for backend in json.items(rule, "backends")]
+    weights = {json.text(each, "serviceName"): json.number(each, "weight") for each in backends}
+    return min(max(weights.get(names.canary_service, 0), 0), 100)
+
+
 def copied(metadata: Json) -> dict[str, str]:
     """Labels or annotations of the source that may be copied."""
     return {

@@ -12,7 +12,7 @@ from services.router import observe, primary_objects, routes, service_objects
 from services.router.found import Found, target_revision
 from services.router.objects import OPT_OUT, NoSelector, Options, Wanted, owner, selector
 from services.router.parse import Canary
-from services.router.rollout.state import SETTLED, Phase, Stage, State
+from services.router.rollout.state import SETTLED, Phase, Stage, State, untouched
 from shared.kube import json, kinds
 
 CHECKSUM: Final = "serinus.dev/checksum"
@@ -33,7 +33,7 @@ def hands_off(canary: Canary, state: State, found: Found, refused: bool) -> bool
 
     A rollback that was decided all the same must reach the gateway, and a deletion must end.
     """
-    if state.phase is Phase.NEW or found.rival:
+    if state.phase is Phase.NEW or found.rival or untouched(state):
         return True
     if state.phase is Phase.TERMINATING:
         return False

@@ -57,6 +57,15 @@ async def _analysing() -> Theatre:
     return await progressing(steps=2)
 
 
+async def _copied() -> Theatre:
+    """The primary has the new template and isn't ready yet; the route as it was."""
+    theatre = await progressing(steps=4)
+    theatre.unready = {"podinfo-primary"}
+    await theatre.tick()
+    await theatre.settle()
+    return theatre
+
+
 NEW = "and what the target shows isn't what the primary was made from: a new revision"
 RESTARTS = "its analysis starts with all traffic on the primary"
 CASES = {
@@ -64,8 +73,10 @@ CASES = {
     "new": (_at_rest, "Initialized", 0, "Initialized, taken over: as it is, nothing starts", "Initialized"),
     "released": (_released, "Succeeded", 0, f"Succeeded, {NEW}, {RESTARTS}", "Progressing"),
     "failed": (_released, "Failed", 0, "Failed, taken over: what the target shows is what failed, nothing starts", "Failed"),
-    "analysing": (_analysing, "Progressing", 30, f"Progressing: {RESTARTS}", "Progressing"),
-    "promoting": (_analysing, "Promoting", 30, f"Promoting: {RESTARTS}", "Progressing"),
+    "analysing": (
+        _analysing, "Progressing", 30, "Progressing: goes on in phase Progressing with 30 % on the canary", "Progressing"
+    ),
+    "promoting": (_copied, "Promoting", 50, "Promoting: the promotion is finished", "Promoting"),
     "gated": (
         _gated, "Succeeded", 0, f"Succeeded, {NEW}, its confirm-rollout webhooks are asked", "Succeeded"
     ),
@@ -88,6 +99,29 @@ async def test_what_check_says_is_what_the_router_does(made, phase, weight, said
     assert theatre.phase == then
     written = {write[1:] for write in theatre.cluster.writes if write[1] != "Canary"}
     assert written == announced
+
+
+async def test_an_analysis_goes_on_and_a_promotion_is_finished_without_a_pod_that_starts_anew() -> None:
+    for made, phase, weight in ((_analysing, "Progressing", 30), (_copied, "Promoting", 50)):
+        theatre = await made()
+        left_by_flagger(theatre, phase, weight)
+        template = copy.deepcopy(theatre.cluster.of("Deployment", "podinfo-primary")["spec"]["template"])
+        for _ in range(10):
+            await theatre.fact()
+        assert theatre.weights() == (100 - weight, weight)
+        assert [write for write in theatre.cluster.writes if write[1] == "Deployment"] == []
+        theatre.unready.clear()
+        await theatre.settle()
+        shares = []
+        while theatre.asks():
+            await theatre.tick()
+            shares.append(theatre.weights()[1])
+            await theatre.settle()
+        assert (theatre.phase, theatre.weights(), theatre.replicas) == ("Succeeded", (100, 0), 0)
+        then = theatre.cluster.of("Deployment", "podinfo-primary")["spec"]["template"]
+        assert (then == template) == (phase == "Promoting"), "copied by us only if Flagger hadn't"
+        assert [share for share in shares if share] == ([40, 50, 50] if phase == "Progressing" else [])
+        assert len(theatre.canary["status"]["lastAppliedSpec"]) == 16
 
 
 async def test_what_was_only_taken_over_keeps_flaggers_hashes() -> None:

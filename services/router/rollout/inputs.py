@@ -97,6 +97,8 @@ class Observation:
     primary: Readiness = READY
     primary_promotion: str = ""
     """Id of the copy the primary carries."""
+    routed: int = 0
+    """The canary's percent in the generated route, as it is."""
     primary_revision: str = ""
     """The revision the primary was made from; empty if another controller made it from something else."""
     canary: Readiness = READY

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from services.router.rollout import analysing, ending, guards, holding, promoting, starting, steps
+from services.router.rollout import adopting, analysing, ending, guards, holding, promoting, starting, steps
 from services.router.rollout.context import Context, Step
 from services.router.rollout.inputs import Judged, Message, Observation
 from services.router.rollout.spec import Spec
@@ -56,7 +56,7 @@ RULES: tuple[Rule, ...] = (
     Rule(BOUNDED, "without a bus for too long", guards.abandoned, ending.abandon, ROLLED),
     Rule(LIVE, "suspended, refused, held or in trouble", guards.blocked, holding.block, LIVE),
     Rule(LIVE, "no longer blocked", guards.unblocked, holding.unblock, LIVE),
-    Rule(BEGUN, "begun by another controller", guards.foreign, starting.adopt, LIVE),
+    Rule(BEGUN, "begun by another controller", guards.foreign, adopting.adopt, LIVE),
     Rule(BEGUN, "something to warn of once", guards.warned, holding.warn, LIVE),
     # people
     Rule(ANALYSING, "abort requested", guards.asked_abort, ending.abort, ROLLED),

@@ -44,20 +44,6 @@ def initialized(c: Context) -> Step:
     return Step(forget(state, "pending:"), (texts.initialized(c.spec),), (Purpose.TIMER, c.now + c.spec.drain))
 
 
-def adopt(c: Context) -> Step:
-    """Another controller ran this Canary. Its hashes can't be computed again, so what it promoted is read off the
-    primary; what it was in the middle of starts over with all traffic on the primary."""
-    promoted = c.seen.primary_revision or UNKNOWN
-    state = replace(c.state, revision=promoted, promoted=promoted, providers_checked=True)
-    if c.state.phase is Phase.FAILED:  # the target still shows what failed
-        return Step(replace(state, revision=c.seen.revision))
-    if c.state.phase in {Phase.INITIALIZED, Phase.SUCCEEDED}:
-        return Step(state)
-    if c.state.phase is Phase.WAITING:
-        return Step(notice(state, f"gate:{Phase.WAITING}"), (), (Purpose.CONFIRM_ROLLOUT, c.now))
-    return restart(replace(c, state=state))
-
-
 def ask_confirm(c: Context) -> Step | None:
     """Asked at once; but a drain that goes on is waited for, since asking scales to zero."""
     if c.state.stage in {Stage.CONFIRMING, Stage.DRAINING}:
@@ -106,14 +92,14 @@ def record_promoted(c: Context) -> Step:
 
 
 def restart(c: Context) -> Step:
-    return Step(_fresh(c, c.state), (texts.restarted(c.spec),), timeout(c))
+    return Step(fresh(c, c.state), (texts.restarted(c.spec),), timeout(c))
 
 
 def _started(c: Context, state: State, drafts: tuple[Draft, ...]) -> Step:
-    return Step(_fresh(c, state), (*drafts, texts.revision(c.spec)), timeout(c))
+    return Step(fresh(c, state), (*drafts, texts.revision(c.spec)), timeout(c))
 
 
-def _fresh(c: Context, state: State) -> State:
+def fresh(c: Context, state: State) -> State:
     """The canary scales up without traffic. One that serves everybody after a failed promotion keeps its weight
     while the primary may still be broken (W-G5)."""
     keep = state.weight if guards.serves_all(c) else 0

@@ -116,6 +116,16 @@ class State:
     supported: bool = True
 
 
+TAKEN_OVER = "taken-over"
+"""Stands for the id of a copy that another controller made: the primary carries it as long as it looks like it."""
+
+
+def untouched(state: State) -> bool:
+    """Begun by another controller and not decided on by us yet: until then the world stays as that one left it."""
+    begun = state.phase not in {Phase.NEW, Phase.INITIALIZING, Phase.TERMINATING}
+    return begun and not state.revision and not state.promoted
+
+
 UNDER_WAY = ANALYSING | {Phase.WAITING, Phase.PROMOTING, Phase.FINALISING}
 """Phases that must not last: a tick is pending, or people have been told why not."""
 

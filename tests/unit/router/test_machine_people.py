@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from services.router.rollout.inputs import Check, Kind, Observation, Outcome, Request, Verb
-from services.router.rollout.state import Phase, Purpose, Stage
+from services.router.rollout.state import TAKEN_OVER, Phase, Purpose, Stage
 from tests.unit.router.stage import FAILING, READY, UNREADY, initialized, progressing
 from tests.unit.router.stage import Stage as Play
 
@@ -238,11 +238,42 @@ class TestAdoption:
         play = another(Phase.WAITING)
         assert play.asks() == Purpose.CONFIRM_ROLLOUT
 
-    def test_of_one_under_way_starts_over(self) -> None:
-        for phase in (Phase.PROGRESSING, Phase.WAITING_PROMOTION, Phase.PROMOTING, Phase.FINALISING):
-            play = another(phase)
-            assert play.heard()[0] == "New revision detected! Restarting analysis for podinfo.test"
-            assert (play.state.phase, play.state.weight, play.state.promoted) == (Phase.PROGRESSING, 10, "r1")
+    def test_of_an_analysis_goes_on_at_the_weight_that_the_route_shows(self) -> None:
+        for phase in (Phase.PROGRESSING, Phase.WAITING_PROMOTION):
+            play = another(phase, routed=30, canary_scaled=True)
+            assert (play.state.phase, play.state.weight, play.state.promoted) == (phase, 30, "r1")
+            assert (play.heard(), play.asks(), play.state.revision) == ([], Purpose.ANALYSIS, "r2")
+            play.judge()
+            assert (play.state.phase, play.state.weight) == (Phase.PROGRESSING, 40)
+
+    def test_of_an_analysis_without_weight_begins_it(self) -> None:
+        play = another(Phase.PROGRESSING, canary=UNREADY)
+        assert (play.state.stage, play.state.weight, play.state.failed_checks) == (Stage.READYING, 0, 0)
+        play.world(canary=READY, canary_scaled=True)
+        assert play.heard()[-2:] == [
+            "Starting canary analysis for podinfo.test", "Advance podinfo.test canary weight 10",
+        ]  # fmt: skip
+
+    def test_of_a_promotion_whose_copy_is_made_finishes_it(self) -> None:
+        play = another(
+            Phase.PROMOTING, routed=50, primary_revision="r2", primary_promotion=TAKEN_OVER, canary_scaled=True,
+            primary=UNREADY,
+        )  # fmt: skip
+        assert (play.state.stage, play.state.weight) == (Stage.COPYING, 50)
+        assert "Copying podinfo.test template spec to podinfo-primary.test" not in play.texts()
+        play.world(primary=READY)
+        play.judge()
+        assert (play.state.phase, play.state.promoted, play.state.weight) == (Phase.SUCCEEDED, "r2", 0)
+
+    def test_of_a_promotion_that_has_copied_nothing_yet_copies(self) -> None:
+        play = another(Phase.PROMOTING, routed=50, canary_scaled=True, canary=UNREADY, primary=UNREADY)
+        assert play.texts()[0] == "Copying podinfo.test template spec to podinfo-primary.test"
+
+    def test_of_the_end_of_a_promotion_ends_it(self) -> None:
+        play = another(Phase.FINALISING, primary_revision="r2")
+        assert (play.state.phase, play.state.stage, play.asks()) == (Phase.FINALISING, Stage.DRAINING, Purpose.TIMER)
+        play.judge()
+        assert (play.state.phase, play.state.promoted) == (Phase.SUCCEEDED, "r2")
 
     def test_of_an_initialization_begins_it(self) -> None:
         assert another(Phase.INITIALIZING).state.revision == "r2"

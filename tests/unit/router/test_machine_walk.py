@@ -4,6 +4,7 @@ What is checked at each decision stands in `walking.py`; here is what may happen
 every rollout ends, whatever came before and however it is judged from then on.
 """
 
+from dataclasses import replace
 from datetime import timedelta
 
 from hypothesis import HealthCheck, settings
@@ -13,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from services.router.rollout.inputs import Check, Judged, Kind, Look, Outcome, Request, Verb
 from services.router.rollout.machine import decide
 from services.router.rollout.readiness import READY, Readiness
-from services.router.rollout.state import UNDER_WAY, Phase, Purpose, State, blocked, invariants
+from services.router.rollout.state import ANALYSING, UNDER_WAY, Phase, Purpose, State, blocked, invariants
 from tests.unit.router.stage import BROKEN, UNREADY, spec
 from tests.unit.router.walking import OVER, World
 
@@ -32,10 +33,11 @@ class Walk(RuleBasedStateMachine):
         hooks=st.sets(st.sampled_from(HOOKS)), threshold=st.integers(1, 3), skip=st.booleans(),
         ending=st.sampled_from(ENDINGS), trouble=st.booleans(), ticks=st.sampled_from([0, 1, 3, 6, 15]),
         failed_promotion=st.booleans(), adopted=st.sampled_from([Phase.NEW] * 9 + ADOPTABLE),
+        share=st.sampled_from([0, 10, 50]),
     )  # fmt: skip
     def begin(
         self, step: int, top: int, back: int, hooks: set[str], threshold: int, skip: bool, ending: Outcome,
-        trouble: bool, ticks: int, failed_promotion: bool, adopted: Phase,
+        trouble: bool, ticks: int, failed_promotion: bool, adopted: Phase, share: int,
     ) -> None:  # fmt: skip
         """A walk begins some way into a first rollout, or after its promotion has failed: walks seldom get so far.
 
@@ -46,7 +48,11 @@ class Walk(RuleBasedStateMachine):
             step=step, max_weight=top, promotion_step=back, hooks=frozenset(hooks), threshold=threshold,
             skip_analysis=skip, deadline=timedelta(seconds=60),
         ))  # fmt: skip
-        self.world.state = State(phase=adopted)
+        if adopted in ANALYSING | {Phase.PROMOTING}:
+            self.world.state = State(phase=adopted, weight=share)
+            self.world.seen, self.world.gateway = replace(self.world.seen, routed=share, canary=READY), share
+        else:
+            self.world.state = State(phase=adopted)
         self.world.send(Look("created"))
         if ticks > 0:
             self.world.change(primary=READY, canary=READY)

@@ -13,7 +13,7 @@ from services.router.rollout.inputs import Judged, Look, Message, Observation, O
 from services.router.rollout.machine import RULES, Decision, Rule, decide, stale
 from services.router.rollout.readiness import READY, Readiness
 from services.router.rollout.spec import Spec
-from services.router.rollout.state import ANALYSING, SETTLED, Phase, Stage, State, invariants
+from services.router.rollout.state import ANALYSING, SETTLED, TAKEN_OVER, Phase, Stage, State, invariants
 from tests.story.theatre import guide
 from tests.unit.router.stage import START, UNREADY
 
@@ -111,6 +111,10 @@ class World:
             self.seen = replace(self.seen, canary_scaled=size > 0)
 
     def _copy(self) -> None:
+        if self.state.promotion == TAKEN_OVER:
+            same = self.seen.primary_revision == self.state.revision
+            self.seen = replace(self.seen, primary_promotion=TAKEN_OVER if same else "")
+            return
         carrying = self.seen.primary_promotion == self.state.promotion
         if self.state.phase is Phase.PROMOTING and self.seen.revision == self.state.revision and not carrying:
             self.seen = replace(
