@@ -125,6 +125,10 @@ class Walk(RuleBasedStateMachine):
     def contested(self, text: str) -> None:
         self.world.change(hold=text)
 
+    @rule(gone=st.booleans(), longest=st.sampled_from([None, timedelta(seconds=30)]))
+    def bus(self, gone: bool, longest: timedelta | None) -> None:
+        self.world.change(cut_off=gone, cut_off_for=longest)
+
     # --- people ----------------------------------------------------------------------------------------------
 
     @rule(on=st.booleans())
@@ -226,7 +230,7 @@ class Walk(RuleBasedStateMachine):
     def _heal(self) -> None:
         world = self.world
         world.edit(suspended=False)
-        world.change(refusals=(), hold="", request=None)
+        world.change(refusals=(), hold="", cut_off=False, request=None)
         world.target(world.revision)
         world.change(canary=READY, primary=READY)
 
@@ -234,7 +238,8 @@ class Walk(RuleBasedStateMachine):
         """Something is missing, and nobody comes to mend it."""
         world = self.world
         world.edit(suspended=False)
-        world.change(refusals=(), hold="", request=None, problem="missing", revision="", canary=UNREADY)
+        world.change(refusals=(), hold="", cut_off=False, request=None)
+        world.change(problem="missing", revision="", canary=UNREADY)
         for _ in range(MANY):
             world.now += timedelta(seconds=20)
             world.send(Look("time"))
