@@ -120,17 +120,9 @@ def printed(made: Made) -> str:
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": items}, indent=2) + "\n" if items else ""
 
 
-def options(parser: argparse.ArgumentParser) -> None:
-    """What this command understands."""
-    parser.add_argument("file", type=Path, help="the servers' accounts.conf: public keys and rights; made, or changed")
-    step = parser.add_mutually_exclusive_group()
-    step.add_argument("--rotate", action="store_true", help="make new keys; the old ones go on being accepted")
-    step.add_argument("--finish", action="store_true", help="accept the new keys only, once everybody uses them")
-    step.add_argument("--undo", action="store_true", help="accept the old keys only: the new Secrets got lost")
-
-
-def run(chosen: argparse.Namespace, *, entropy: Entropy = secrets.token_bytes) -> int:
+def main(arguments: Sequence[str], *, entropy: Entropy = secrets.token_bytes) -> int:
     """The command; answers its exit code. A failure leaves FILE as it was."""
+    chosen = _parser().parse_args(arguments)
     file: Path = chosen.file
     try:
         made = _step(chosen, file, entropy)
@@ -146,6 +138,19 @@ def run(chosen: argparse.Namespace, *, entropy: Entropy = secrets.token_bytes) -
     return 0
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m shared.bus.bootstrap credentials",
+        description="Makes an nkey for each NATS user: public keys go into FILE, Secrets are printed.",
+    )
+    parser.add_argument("file", type=Path, help="the servers' accounts.conf: public keys and rights; made, or changed")
+    step = parser.add_mutually_exclusive_group()
+    step.add_argument("--rotate", action="store_true", help="make new keys; the old ones go on being accepted")
+    step.add_argument("--finish", action="store_true", help="accept the new keys only, once everybody uses them")
+    step.add_argument("--undo", action="store_true", help="accept the old keys only: the new Secrets got lost")
+    return parser
+
+
 def _step(chosen: argparse.Namespace, file: Path, entropy: Entropy) -> Made:
     if not file.exists() and not (chosen.rotate or chosen.finish or chosen.undo):
         return first(entropy)
@@ -157,13 +162,3 @@ def _step(chosen: argparse.Namespace, file: Path, entropy: Entropy) -> Made:
     if chosen.finish:
         return finished(before)
     return undone(before) if chosen.undo else completed(before, entropy)
-
-
-def main(arguments: Sequence[str]) -> int:
-    """`python -m shared.bus.bootstrap credentials …`; answers the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m shared.bus.bootstrap credentials",
-        description="Makes an nkey for each NATS user: public keys go into FILE, Secrets are printed.",
-    )
-    options(parser)
-    return run(parser.parse_args(arguments))

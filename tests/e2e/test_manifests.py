@@ -178,12 +178,14 @@ async def test_every_seed_that_a_pod_mounts_is_one_that_the_command_prints(
     control_plane: ControlPlane, admin: Api, namespace: str, tmp_path: Path
 ) -> None:
     folder = around(tmp_path, namespace, "overlays/apisix", components=["nkeys"])
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "shared.bus.bootstrap", "credentials", str(folder / "accounts.conf"),
-        cwd=_K8S.parent, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    printed, _ = await child.communicate()
-    await control_plane.kubectl("-n", namespace, "apply", "--server-side", "-f", "-", stdin=printed.decode())
+    printed = await _credentials(folder / "accounts.conf")
+    # Passwords were in use before: their Secret stays, so that servers which restart one by one go on knowing each other.
+    words = (
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: serinus-nats}\nstringData: {NATS_PASSWORD_ROUTES: pbefore}\n"
+    )
+    await control_plane.kubectl("-n", namespace, "create", "-f", "-", stdin=words)
+    with pytest.raises(ProcessFailed, match='conflict with "kubectl-create"'):
+        await control_plane.kubectl("-n", namespace, "apply", "--server-side", "-f", "-", stdin=printed)
     mounted = {}
     for service in _SERVICES:
         pod = await _pod(control_plane, folder, f"serinus-{service}")
@@ -198,9 +200,29 @@ async def test_every_seed_that_a_pod_mounts_is_one_that_the_command_prints(
         assert name == f"serinus-nats-{'public-' if 'public' in path else ''}{service}"
         secret = await admin.get(f"/api/v1/namespaces/{namespace}/secrets/{name}")
         assert base64.b64decode(secret["data"]["seed"]).startswith(b"SU")
-    # The servers keep one word for each other, in the Secret that they had all along.
     secret = await admin.get(f"/api/v1/namespaces/{namespace}/secrets/serinus-nats")
-    assert secret["data"].keys() == {"NATS_PASSWORD_ROUTES"}
+    assert base64.b64decode(secret["data"]["NATS_PASSWORD_ROUTES"]) == b"pbefore"
+
+
+async def test_the_first_seeds_bring_the_word_between_servers_along(
+    control_plane: ControlPlane, admin: Api, namespace: str, tmp_path: Path
+) -> None:
+    await control_plane.kubectl(
+        "-n", namespace, "apply", "--server-side", "-f", "-", stdin=await _credentials(tmp_path / "accounts.conf")
+    )
+    secret = await admin.get(f"/api/v1/namespaces/{namespace}/secrets/serinus-nats")
+    assert re.fullmatch(rb"p[0-9a-f]{48}", base64.b64decode(secret["data"]["NATS_PASSWORD_ROUTES"]))
+
+
+async def _credentials(file: Path) -> str:
+    """What the command prints."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "shared.bus.bootstrap", "credentials", str(file),
+        cwd=_K8S.parent, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    printed, _ = await child.communicate()
+    assert child.returncode == 0
+    return printed.decode()
 
 
 async def test_with_tls_the_key_is_the_servers_and_everybody_trusts_the_ca(
