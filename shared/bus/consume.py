@@ -61,9 +61,7 @@ class Delivery(Protocol):
     """How a message came. A handler needs it rarely."""
 
     @property
-    def attempts(self) -> int:
-        """1 the first time."""
-        ...
+    def attempts(self) -> int: ...
 
     @property
     def subject(self) -> str: ...
@@ -92,8 +90,7 @@ def consume(
 ) -> None:
     """Registers a consumer; it starts with `broker.connect`.
 
-    `max_deliver` is the durable's, and so is `ack_wait` where it isn't one of ours. `longest_delay` bounds how long a message goes back for; where others wait behind it
-    (the inbox), a short one is right.
+    `max_deliver` and `ack_wait` are the durable's; `longest_delay` bounds how long a message goes back for, seconds all.
     """
     known = streams.durable(stream, durable)
     consumer = _Consumer(
