@@ -1,9 +1,10 @@
-"""nkeys on a real nats-server: everybody comes with his own, and a rotation loses and doubles no message."""
+"""nkeys on a real nats-server: everybody comes with his own, and a rotation loses no message and no order."""
 
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from itertools import groupby
 from pathlib import Path
 
 import nats
@@ -84,7 +85,7 @@ class Facts:
         self._enough.set()
 
 
-async def test_a_rotation_loses_and_doubles_no_message(server: Server, seeds: Seeds) -> None:
+async def test_a_rotation_loses_no_message_and_no_order(server: Server, seeds: Seeds) -> None:
     handled: list[int] = []
 
     async def handle(message: Handled, _: Delivery) -> None:
@@ -121,7 +122,8 @@ async def test_a_rotation_loses_and_doubles_no_message(server: Server, seeds: Se
         more.enough()
         await publishing
         await until(lambda: len(handled) >= more.stored)
-    assert handled == list(range(1, more.stored + 1))
+    # A server that ends may take an acknowledgement along; its message then comes once more, before any later one.
+    assert [number for number, _ in groupby(handled)] == list(range(1, more.stored + 1))
 
 
 async def test_an_old_key_is_refused_once_the_rotation_is_finished(
