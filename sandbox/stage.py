@@ -86,7 +86,7 @@ class Stage:
             self.network.claim(PROMETHEUS, 9090, self.prometheus.port)
             self.network.claim(SLACK, 80, self.slack.port)
             following = asyncio.create_task(controller.follow(self.api, self.gateway))
-            stack.push_async_callback(_cancelled, following)
+            stack.push_async_callback(cancelled, following)
             self._stack = stack.pop_all()
         return self
 
@@ -141,6 +141,10 @@ def _established(crd: dict[str, Any]) -> bool:
     return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
 
 
-async def _cancelled(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+async def cancelled(*tasks: "asyncio.Task[None]") -> None:
+    """End these tasks, whatever they do. Again and again: a library may swallow a cancellation."""
+    while left := {task for task in tasks if not task.done()}:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=0.5)
+    await asyncio.gather(*tasks, return_exceptions=True)

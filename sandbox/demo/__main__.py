@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import contextlib
 import shutil
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -23,7 +24,7 @@ from sandbox.demo import observing, picture, story
 from sandbox.demo.record import Record
 from sandbox.demo.view import View, opened
 from sandbox.process import ProcessFailed
-from sandbox.stage import Options, Stage, definitions
+from sandbox.stage import Options, Stage, cancelled, definitions
 from sandbox.table import Row, Source
 
 RUN = Path(".run") / "demo"
@@ -47,7 +48,7 @@ def main() -> int:
         record = Record()
         with opened(record) as view:
             problem = asyncio.run(_demo(record, view, real=real))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         print("\nstopped")
         return 130
     except (prometheus.PrometheusMissing, binaries.BinariesMissing, FileNotFoundError) as missing:
@@ -60,8 +61,11 @@ def main() -> int:
 
 
 async def _demo(record: Record, view: View, *, real: bool) -> str:
-    """Why it failed; empty when it didn't."""
-    began = time.monotonic()
+    """Why it failed; empty when it didn't. Cancelled by Ctrl-C, also where a shell has told us to ignore it."""
+    began, loop, ourselves = time.monotonic(), asyncio.get_running_loop(), asyncio.current_task()
+    assert ourselves is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ourselves.cancel)
 
     def now() -> float:
         return time.monotonic() - began
@@ -76,9 +80,7 @@ async def _demo(record: Record, view: View, *, real: bool) -> str:
             try:
                 await _first(asyncio.create_task(story.play(stage, record, view)), watching)
             finally:
-                for task in watching:
-                    task.cancel()
-                await asyncio.gather(*watching, return_exceptions=True)
+                await cancelled(*watching)
     except (story.Unexpected, TimeoutError, ProcessFailed) as error:
         return str(error) or type(error).__name__
     return ""

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import aiohttp
 import nats
+from nats.aio.msg import Msg
 
 from sandbox.controlplane.api import ApiError, Json
 from sandbox.demo import story
@@ -22,13 +23,16 @@ async def events(stage: Stage, record: Record, view: View, now: Callable[[], flo
     """Follows the stream with the read-only user, as anybody may; runs until it's cancelled."""
     user = "subscriber"
     client = await nats.connect(stage.nats.url, user=user, password=stage.nats.credentials[user])
+
+    async def hear(message: Msg) -> None:
+        view.told(record.add(json.loads(message.data), now()))
+
     try:
-        stream = client.jetstream()
-        subscription = await stream.subscribe(
-            f"serinus.rollout.v1.{story.NAMESPACE}.>", stream="PUBLIC_ROLLOUTS", ordered_consumer=True
+        # By callback: the client's iterator may swallow a cancellation.
+        await client.jetstream().subscribe(
+            f"serinus.rollout.v1.{story.NAMESPACE}.>", stream="PUBLIC_ROLLOUTS", ordered_consumer=True, cb=hear
         )
-        async for message in subscription.messages:
-            view.told(record.add(json.loads(message.data), now()))
+        await asyncio.get_running_loop().create_future()
     finally:
         await client.close()
 
