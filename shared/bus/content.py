@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 from nats.aio.client import Client
 from nats.errors import Error
@@ -106,25 +106,18 @@ class Account:
             raise TooOld(f"JetStream's API level {level} has no message schedules, which Serinus needs: {API_LEVEL}")
 
 
-class _Api:
+class _Api(Protocol):
     """What streams and consumers have in common."""
 
     title: str
 
-    async def read(self) -> Config | None:
-        raise NotImplementedError
-
-    async def create(self) -> None:
-        raise NotImplementedError
-
-    async def update(self, config: Config) -> None:
-        raise NotImplementedError
-
-    def merge(self, there: Config) -> Merged:
-        raise NotImplementedError
+    async def read(self) -> Config | None: ...
+    async def create(self) -> None: ...
+    async def update(self, config: Config) -> None: ...
+    def merge(self, there: Config) -> Merged: ...
 
 
-class _StreamApi(_Api):
+class _StreamApi:
     def __init__(self, client: Client, config: Config) -> None:
         self._client = client
         self._config = config
@@ -144,7 +137,7 @@ class _StreamApi(_Api):
         return streams.merge_stream(there, self._config)
 
 
-class _DurableApi(_Api):
+class _DurableApi:
     def __init__(self, client: Client, durable: Durable) -> None:
         self._client = client
         self._durable = durable
