@@ -26,6 +26,7 @@ from sandbox.network import Network
 from sandbox.prometheus import Prometheus, Target
 from sandbox.proxy import Proxy
 from sandbox.receiver import Receiver
+from shared.runtime import tasks
 
 PROMETHEUS = "flagger-prometheus.apisix"
 SLACK = "slack.example"
@@ -86,7 +87,7 @@ class Stage:
             self.network.claim(PROMETHEUS, 9090, self.prometheus.port)
             self.network.claim(SLACK, 80, self.slack.port)
             following = asyncio.create_task(controller.follow(self.api, self.gateway))
-            stack.push_async_callback(cancelled, following)
+            stack.push_async_callback(tasks.ended, following)
             self._stack = stack.pop_all()
         return self
 
@@ -139,12 +140,3 @@ async def definitions(api: Api) -> None:
 def _established(crd: dict[str, Any]) -> bool:
     conditions = crd.get("status", {}).get("conditions", [])
     return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
-
-
-async def cancelled(*tasks: "asyncio.Task[None]") -> None:
-    """End these tasks, whatever they do. Again and again: a library may swallow a cancellation."""
-    while left := {task for task in tasks if not task.done()}:
-        for task in left:
-            task.cancel()
-        await asyncio.wait(left, timeout=0.5)
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -24,8 +24,9 @@ from sandbox.demo import observing, picture, story
 from sandbox.demo.record import Record
 from sandbox.demo.view import View, opened
 from sandbox.process import ProcessFailed
-from sandbox.stage import Options, Stage, cancelled, definitions
+from sandbox.stage import Options, Stage, definitions
 from sandbox.table import Row, Source
+from shared.runtime import tasks
 
 RUN = Path(".run") / "demo"
 PICTURE = RUN / "rollouts.png"
@@ -80,7 +81,7 @@ async def _demo(record: Record, view: View, *, real: bool) -> str:
             try:
                 await _first(asyncio.create_task(story.play(stage, record, view)), watching)
             finally:
-                await cancelled(*watching)
+                await tasks.ended(*watching)
     except (story.Unexpected, TimeoutError, ProcessFailed) as error:
         return str(error) or type(error).__name__
     return ""

@@ -15,6 +15,7 @@ from typing import Final
 
 from services.watcher.policy import Address
 from shared.errors import Never, RetryLater
+from shared.runtime import tasks
 from shared.wire.messages import CanaryRef, Fact
 
 log = logging.getLogger(__name__)
@@ -80,9 +81,11 @@ class Outbox:
 
     async def run(self) -> None:
         """Sends until it's cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for number in range(self._width):
-                group.create_task(self._serve(), name=f"outbox {number}")
+        desks = [asyncio.create_task(self._serve(), name=f"outbox {number}") for number in range(self._width)]
+        try:
+            await asyncio.gather(*desks)
+        finally:
+            await tasks.ended(*desks)
 
     def _call(self, uid: str) -> None:
         """Puts a canary in the queue, unless it's there or being served."""

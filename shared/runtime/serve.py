@@ -11,13 +11,13 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn, TypeVar
 
 from opentelemetry.trace import Tracer
 
-from shared.runtime import health, logs, telemetry
+from shared.runtime import health, logs, tasks, telemetry
 from shared.runtime.clock import Clock, SystemClock
 from shared.runtime.health import Health
 from shared.runtime.metrics import Metrics
@@ -48,7 +48,7 @@ class Runtime:
         """Starts an essential task, cancelled at the end. If it ends before, however it does, the process fails."""
         task = asyncio.create_task(work, name=name)
         task.add_done_callback(self._ended)
-        self.stack.push_async_callback(_cancel, task)
+        self.stack.push_async_callback(tasks.ended, task)
         return task
 
     def fail(self, reason: str) -> None:
@@ -142,7 +142,7 @@ async def _run(runtime: Runtime, start: Awaitable[None]) -> None:
     elif starting.done():
         runtime.health.set("start", True)
         await waiting
-    await _cancel(starting, waiting)
+    await tasks.ended(starting, waiting)
     runtime.health.set("start", False, "stopping")
 
 
@@ -158,14 +158,6 @@ def _told(runtime: Runtime, number: signal.Signals) -> None:
     if not runtime.stop.is_set():
         log.info("told to stop by %s", number.name)
         runtime.stop.set()
-
-
-async def _cancel(*tasks: asyncio.Future[Any]) -> None:
-    for task in tasks:
-        task.cancel()
-    for task in tasks:
-        with suppress(asyncio.CancelledError, Exception):  # an essential task's error was told when it ended
-            await task
 
 
 def _die_in(seconds: float) -> None:
