@@ -121,7 +121,8 @@ class Rollout:
         api = self.scene.stage.api
         canary = await api.until(self.canary, settled, timeout=timeout)
         if not canary["status"]["canaryWeight"]:  # the last thing that follows from it
-            await api.until(self.target, lambda found: found["spec"]["replicas"] == 0)
+            target = self.target.removesuffix(self.name) + canary["spec"]["targetRef"]["name"]
+            await api.until(target, lambda found: found["spec"]["replicas"] == 0)
         if heard:
             await self.scene.listener.all(canary["status"]["serinus"]["seq"], self.namespace, self.name)
         return canary
