@@ -216,7 +216,7 @@ class _Consumer(Generic[M]):
             with suppress(Error, OSError):
                 await delivery.raw.nak()
             raise
-        except Exception as error:
+        except Exception as error:  # the message loop is the one place for it: put back, and given up the tenth time
             log.exception("the handler failed")
             if delivery.attempts >= MOST_FAILURES:
                 return await self._bury(delivery, "failed", f"{type(error).__name__}: {error}")
