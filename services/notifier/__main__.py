@@ -1,5 +1,9 @@
 """`python -m services.notifier`"""
 
+from shared.runtime import logs
+
+logs.configure("notifier")  # first: what can't be imported is said in our lines too
+
 from services.notifier.app import app
 from services.notifier.settings import NotifierSettings
 from shared.runtime.serve import main

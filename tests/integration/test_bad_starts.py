@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from sandbox.nats import NatsServer
-from sandbox.table import ANALYZER, NOTIFIER, ROUTER, TABLE, Row
+from sandbox.table import ANALYZER, NOTIFIER, ROUTER, TABLE, WATCHER, Row
 from tests.integration import bus_stage
 from tests.integration.watcher_stage import cluster
 from tests.unit.runtime.running import run, running
@@ -27,6 +27,18 @@ async def test_wrong_settings_stop_it_with_their_names_in_one_line(row: Row) -> 
     assert "SERINUS_HTTP_PORT" in line["msg"]
     assert "SERINUS_NATS_USR is not a setting, did you mean SERINUS_NATS_USER?" in line["msg"]
     assert "hunter2" not in line["msg"]
+
+
+@pytest.mark.parametrize("row", [ANALYZER, NOTIFIER, ROUTER, WATCHER], ids=lambda row: row.name)
+async def test_what_cannot_be_imported_is_said_in_its_own_lines(row: Row, tmp_path: Path) -> None:
+    (tmp_path / "aiohttp.py").write_text("raise ImportError('libssl.so.3: cannot open shared object file')")
+
+    code, child = await run(row.module, *row.arguments, PYTHONPATH=str(tmp_path))
+
+    assert code == 1
+    [line] = child.lines
+    assert (line["level"], line["service"]) == ("error", row.name)
+    assert "libssl.so.3: cannot open shared object file" in line["error"]
 
 
 @pytest.mark.parametrize(
