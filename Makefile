@@ -37,9 +37,7 @@ test: $(READY) ## unit, story, contract and integration tests, with a real nats-
 test-cluster: $(READY) ## the cluster suite, against a real kube-apiserver, etcd and controller-manager
 	$(BIN)/python -m sandbox.controlplane.binaries
 	$(BIN)/python -m sandbox.prometheus
-	$(BIN)/pytest -n 2 --dist loadfile -m cluster --timeout 600 --ignore tests/e2e
-	# One scene at a time: each is a whole cluster with load, and two of them are more than two cores hold on time.
-	$(BIN)/pytest -m cluster --timeout 600 tests/e2e
+	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder -m cluster --timeout 600
 
 demo: $(READY) ## the guide in about two minutes: a promotion and a rollback
 	$(BIN)/python -m sandbox.prometheus

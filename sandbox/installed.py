@@ -40,6 +40,14 @@ async def install(plane: ControlPlane, stage: Stage, overlay: str = OVERLAY) -> 
         await stage.api.until(f"{_APPS}/{name}", available(1), timeout=90)
 
 
+async def scale(plane: ControlPlane, stage: Stage, replicas: int, *names: str) -> None:
+    """So many pods of each of these services (`watcher`, `analyzer`…), all available when this returns."""
+    deployments = [f"serinus-{name}" for name in names]
+    await plane.kubectl("-n", NAMESPACE, "scale", "deployment", *deployments, f"--replicas={replicas}")
+    for name in deployments:
+        await stage.api.until(f"{_APPS}/{name}", available(replicas), timeout=60)
+
+
 def available(replicas: int) -> Callable[[Json], bool]:
     """True of a Deployment that has come to this number of available replicas, of its newest template."""
 

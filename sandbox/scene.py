@@ -74,6 +74,10 @@ class Scene:
     kubelet: FakeKubelet
     listener: Listener
 
+    async def scale(self, replicas: int, *services: str) -> None:
+        """So many pods of each of these services, all available when this returns."""
+        await installed.scale(self.plane, self.stage, replicas, *services)
+
     def log(self, service: str) -> list[Json]:
         """Every line that the service's pods have written so far, in order of time."""
         lines = [line for lines in self.logs_by_pod(service).values() for line in lines]

@@ -1,18 +1,12 @@
 """The guide's canary cut short, for plays about something else than its steps: one step, nothing measured, nobody called."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 from sandbox.controlplane.api import Json
-from sandbox.scene import Scene
 from tests.e2e.rollouts import Rollout, analysis, manifest
 
 NEW = "stefanprodan/podinfo:6.0.1"
 SETTINGS = {"SERINUS_DRAIN_SECONDS": "1"}
-
-Play = Callable[[Rollout], Awaitable[None]]
 
 
 def deployment(**template: Any) -> Json:
@@ -70,16 +64,3 @@ async def phase(rollout: Rollout, *wanted: str, weight: int | None = None, timeo
         return status.get("phase") in wanted and weight in (None, status.get("canaryWeight"))
 
     return await rollout.scene.stage.api.until(rollout.canary, there, timeout=timeout)
-
-
-@asynccontextmanager
-async def begun(scene: Scene, plays: tuple[Play, ...]) -> AsyncIterator[dict[Play, "asyncio.Task[None]"]]:
-    """All of them side by side, each in a namespace of its name; whoever awaits one hears what went wrong in it."""
-    found = {
-        play: asyncio.ensure_future(play(Rollout(scene, play.__name__.replace("_", "-")[:40].strip("-"))))
-        for play in plays
-    }
-    yield found
-    for task in found.values():
-        task.cancel()
-    await asyncio.gather(*found.values(), return_exceptions=True)

@@ -1,4 +1,4 @@
-"""Processes die at random moments of many rollouts, again and again; then the bus loses its disk.
+"""Processes die at random moments of many rollouts, again and again; then the API server does, and the bus loses its disk.
 
 What was told is compared in three places that know nothing of each other: the public stream, Kubernetes Events and
 the receiver that stands for Slack.
@@ -19,6 +19,7 @@ from sandbox.receiver import Post
 from sandbox.scene import Scene, opened
 from sandbox.stage import SLACK, Options
 from tests.e2e.rollouts import Rollout, analysis
+from tests.e2e.short import NEW, applied, beginning, canary, phase, told
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
 
@@ -163,6 +164,24 @@ def _alerts_repeat_only_when_marked(scene: Scene, rollouts: Iterable[Rollout]) -
         sent = {key for key, posts in by_id.items() if posts[0].json["attachments"][0]["author_name"] == author}
         told = [text for text in rollout.texts() if text.startswith(TOLD_TO_PEOPLE)]
         assert len(sent) == len(told), (sorted(sent), told)
+
+
+async def test_an_api_server_that_dies_in_the_middle_costs_no_step(scene: Scene) -> None:
+    rollout = Rollout(scene, "api-server")
+    await applied(rollout, canary(stepWeight=25))
+    await rollout.initialized()
+    await rollout.release(NEW)
+    await phase(rollout, "Progressing", weight=25)
+
+    scene.plane.kill_apiserver()
+    await scene.plane.start_apiserver()
+
+    assert (await rollout.over())["status"]["phase"] == "Succeeded"
+    name = f"podinfo.{rollout.namespace}"
+    assert beginning(rollout, "Advance") == [f"Advance {name} canary weight {weight}" for weight in (25, 50)]
+    await told(rollout, f"Promotion completed! Scaling down {name}", "Normal")
+    events = scene.listener.of(rollout.namespace)
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
 
 
 @pytest.mark.timeout(300)

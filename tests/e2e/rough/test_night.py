@@ -21,10 +21,10 @@ from sandbox.scene import Scene, opened
 from sandbox.stage import SLACK, Options
 from shared.bus import accounts
 from shared.wire import subjects
-from tests.e2e.operating import OnDuty, sections
 from tests.e2e.rollouts import Rollout
+from tests.e2e.rough.operating import OnDuty, sections
+from tests.e2e.rough.test_docs import ROOT
 from tests.e2e.short import NEW, SETTINGS, applied, canary, hook, phase, told
-from tests.e2e.test_docs import ROOT
 from tests.integration.bus_stage import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
@@ -51,7 +51,7 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def rollouts(scene: Scene) -> list[Rollout]:
     """Two canaries that wait for a person, at half of the traffic; and one whose Prometheus is down."""
-    await _routers(scene, 2)
+    await scene.scale(2, "router")
     found = [Rollout(scene, "test"), Rollout(scene, "night")]
     blind = canary(metrics=[RATE], threshold=100, spec={"metricsServer": "http://127.0.0.1:9"})
     await asyncio.gather(
@@ -66,12 +66,6 @@ async def _at_half(rollout: Rollout, document: Json, until: str) -> None:
     await rollout.initialized()
     await rollout.release(NEW)
     await phase(rollout, until, weight=50)
-
-
-async def _routers(scene: Scene, replicas: int) -> None:
-    await scene.plane.kubectl("-n", installed.NAMESPACE, "scale", "deployment/serinus-router", f"--replicas={replicas}")
-    path = f"/apis/apps/v1/namespaces/{installed.NAMESPACE}/deployments/serinus-router"
-    await scene.stage.api.until(path, installed.available(replicas), timeout=60)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -1,48 +1,29 @@
 """What people and the world get wrong, on the real API server: an Event names it, nobody else is stopped, and mending
-it is enough.
-
-All plays run at the same time on one installation, each in a namespace of its own.
-"""
+it is enough."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from aiohttp import web
 
 from sandbox.listener import Handler, Listener
 from sandbox.ports import free_port
 from sandbox.process import ProcessFailed
-from sandbox.scene import Scene, opened
-from sandbox.stage import Options
+from sandbox.scene import Scene
 from shared.wire import subjects
+from tests.e2e.plays import Play, Programme, declared, play
 from tests.e2e.rollouts import Rollout, manifest, moved
-from tests.e2e.short import NEW, SETTINGS, Play, applied, beginning, begun, canary, deployment, hook, phase, told
-from tests.guide.transcript import unknown
+from tests.e2e.short import NEW, applied, beginning, canary, deployment, hook, phase, told
 from tests.integration.bus_stage import as_user
-
-pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
 
 SUCCESS = {"name": "request-success-rate", "thresholdRange": {"min": 99}, "interval": "1m"}
 PROMETHEUS = "http://flagger-prometheus.apisix:9090"
 TEMPLATED = {"name": "mine", "templateRef": {"name": "mine"}, "thresholdRange": {"max": 5}}
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
-    async with opened(tmp_path_factory.mktemp("bad"), Options(settings=SETTINGS)) as scene:
-        yield scene
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def plays(scene: Scene) -> AsyncIterator[dict[Play, "asyncio.Task[None]"]]:
-    async with begun(scene, PLAYS) as found:
-        yield found
-
-
+@play
 async def senseless(rollout: Rollout) -> None:
     """The schema admits it, and it makes no sense."""
     await applied(rollout, canary(stepWeight=None, stepWeights=[20, 10]))
@@ -55,6 +36,7 @@ async def senseless(rollout: Rollout) -> None:
     await rollout.initialized()
 
 
+@play
 async def senseless_type(rollout: Rollout) -> None:
     """Where the schema says `number`, half a check."""
     await applied(rollout, canary(threshold=1.5))
@@ -66,6 +48,7 @@ async def senseless_type(rollout: Rollout) -> None:
     await told(rollout, condition["message"])
 
 
+@play
 async def refused_strategy(rollout: Rollout) -> None:
     """What this version doesn't do is refused, before anything was touched."""
     await applied(rollout, canary(stepWeight=None, iterations=5))
@@ -79,6 +62,7 @@ async def refused_strategy(rollout: Rollout) -> None:
     ]
 
 
+@play
 async def missing_target(rollout: Rollout) -> None:
     await rollout.scene.plane.kubectl("create", "ns", rollout.namespace)
     await rollout.apply("route", documents=(canary(),))
@@ -90,6 +74,7 @@ async def missing_target(rollout: Rollout) -> None:
     assert rollout.texts().count(text) == 1
 
 
+@play
 async def missing_route(rollout: Rollout) -> None:
     await applied(rollout)
     await rollout.kubectl("delete", "apisixroute", "podinfo")
@@ -103,6 +88,7 @@ async def missing_route(rollout: Rollout) -> None:
     assert rollout.texts().count(text) == 1
 
 
+@play
 async def missing_backend(rollout: Rollout) -> None:
     """The route leads somewhere else."""
     await applied(rollout)
@@ -115,6 +101,7 @@ async def missing_backend(rollout: Rollout) -> None:
     await rollout.initialized()
 
 
+@play
 async def missing_config(rollout: Rollout) -> None:
     """A ConfigMap that the pods can't start without."""
     await rollout.scene.plane.kubectl("create", "ns", rollout.namespace)
@@ -126,6 +113,7 @@ async def missing_config(rollout: Rollout) -> None:
     await rollout.initialized()
 
 
+@play
 async def missing_template(rollout: Rollout) -> None:
     """Counted, and an edit is enough."""
     await applied(rollout, canary(metrics=[TEMPLATED], threshold=5))
@@ -138,6 +126,7 @@ async def missing_template(rollout: Rollout) -> None:
     assert (await rollout.over())["status"]["phase"] == "Succeeded"
 
 
+@play
 async def missing_secret(rollout: Rollout) -> None:
     await applied(rollout, _template(secretRef={"name": "login"}), canary(metrics=[TEMPLATED], threshold=5))
     await rollout.initialized()
@@ -151,6 +140,7 @@ async def missing_secret(rollout: Rollout) -> None:
     assert "hunter2" not in json.dumps([rollout.scene.log("analyzer"), rollout.scene.listener.of(rollout.namespace)])
 
 
+@play
 async def two_on_one_target(rollout: Rollout) -> None:
     """The older one runs; when it goes, the other takes over."""
     await applied(rollout, canary())
@@ -170,6 +160,7 @@ async def two_on_one_target(rollout: Rollout) -> None:
     assert await rollout.image() == NEW
 
 
+@play
 async def broken_query(rollout: Rollout) -> None:
     metric = {"name": "broken", "query": "sum(", "thresholdRange": {"max": 5}}
     await _rolled_back(rollout, canary(metrics=[metric]))
@@ -178,6 +169,7 @@ async def broken_query(rollout: Rollout) -> None:
     assert text.startswith("Prometheus query failed for broken: error response: Status 400 Bad Request: ")
 
 
+@play
 async def prometheus_down(rollout: Rollout) -> None:
     await _rolled_back(rollout, canary(metrics=[SUCCESS], spec={"metricsServer": f"http://127.0.0.1:{free_port()}"}))
 
@@ -186,6 +178,7 @@ async def prometheus_down(rollout: Rollout) -> None:
     assert beginning(rollout, "Prometheus query failed: ") == [f"Prometheus query failed: {failed}"] * 2
 
 
+@play
 async def prometheus_slow(rollout: Rollout) -> None:
     await _judged_by(rollout, _never)
 
@@ -193,6 +186,7 @@ async def prometheus_slow(rollout: Rollout) -> None:
     assert beginning(rollout, "Prometheus query failed: ") == [f"Prometheus query failed: {failed}"] * 2
 
 
+@play
 async def prometheus_garbage(rollout: Rollout) -> None:
     await _judged_by(rollout, _garbage)
 
@@ -201,6 +195,7 @@ async def prometheus_garbage(rollout: Rollout) -> None:
     assert all(text.endswith("'<html>welcome</html>'") for text in texts)
 
 
+@play
 async def hanging_webhook(rollout: Rollout) -> None:
     async with Listener(_never) as hanging:
         url = f"{hanging.url}/hang"
@@ -212,6 +207,7 @@ async def hanging_webhook(rollout: Rollout) -> None:
     assert beginning(rollout, f"Halt {name}") == [halted] * 2
 
 
+@play
 async def garbled_messages(rollout: Rollout) -> None:
     """On each queue in the way of a canary that then goes its way."""
     nats, home = rollout.scene.stage.nats, (rollout.namespace, "podinfo")
@@ -239,23 +235,9 @@ async def garbled_messages(rollout: Rollout) -> None:
     assert all("undecodable: " in text for text in given_up)
 
 
-PLAYS: tuple[Play, ...] = (
-    senseless, senseless_type, refused_strategy, missing_target, missing_route, missing_backend, missing_config,
-    missing_template, missing_secret, two_on_one_target, broken_query, prometheus_down, prometheus_slow,
-    prometheus_garbage, hanging_webhook, garbled_messages,
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("play", PLAYS, ids=lambda play: play.__name__)
-@pytest.mark.timeout(180)
-async def test_is_told_and_can_be_mended(plays: dict[Play, "asyncio.Task[None]"], play: Play) -> None:
-    await plays[play]
-
-
-async def test_nobody_says_what_no_page_lists(scene: Scene, plays: dict[Play, "asyncio.Task[None]"]) -> None:
-    await asyncio.wait(plays.values())
-
-    assert unknown(event["data"]["message"] for event in scene.listener.heard) == []
+@pytest.mark.parametrize("play", declared(globals()), ids=str)
+async def test_is_told_and_can_be_mended(programme: Programme, play: Play[None]) -> None:
+    await programme.of(play)
 
 
 @pytest.mark.parametrize(
@@ -279,29 +261,6 @@ async def test_what_the_schema_forbids_is_refused_at_admission(
     with pytest.raises(ProcessFailed, match="is invalid") as refused:
         await scene.plane.kubectl("apply", "-f", "-", stdin=document)
     assert named in str(refused.value)
-
-
-@pytest.mark.timeout(240)
-async def test_an_api_server_that_dies_in_the_middle_costs_no_step(
-    scene: Scene, plays: dict[Play, "asyncio.Task[None]"]
-) -> None:
-    """After the plays, since it would stand still for all of them."""
-    await asyncio.wait(plays.values())
-    rollout = Rollout(scene, "api-server")
-    await applied(rollout, canary(stepWeight=25))
-    await rollout.initialized()
-    await rollout.release(NEW)
-    await phase(rollout, "Progressing", weight=25)
-
-    scene.plane.kill_apiserver()
-    await scene.plane.start_apiserver()
-
-    assert (await rollout.over())["status"]["phase"] == "Succeeded"
-    name = f"podinfo.{rollout.namespace}"
-    assert beginning(rollout, "Advance") == [f"Advance {name} canary weight {weight}" for weight in (25, 50)]
-    await told(rollout, f"Promotion completed! Scaling down {name}", "Normal")
-    events = scene.listener.of(rollout.namespace)
-    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
 
 
 async def _rolled_back(rollout: Rollout, document: dict[str, Any]) -> None:

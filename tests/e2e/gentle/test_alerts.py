@@ -4,61 +4,31 @@ from `k8s/` on the real API server, two replicas of each service.
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
-import pytest_asyncio
 
-from sandbox import installed
 from sandbox.receiver import Post, Receiver
-from sandbox.scene import Scene, opened
-from sandbox.stage import SLACK, Options
+from sandbox.scene import Scene
+from sandbox.stage import SLACK
 from tests.contract import notifier_schemas as schemas
+from tests.e2e.casting import WORKFLOW
+from tests.e2e.plays import Play, Programme, declared, play
 from tests.e2e.rollouts import Rollout
-from tests.e2e.short import NEW, SETTINGS, Play, applied, begun, canary, hook, told
+from tests.e2e.short import NEW, applied, canary, hook, told
 from tests.integration.bus_stage import collected, until
 
-pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
-
-EXAMPLE = Path(__file__).parents[2] / "examples/subscribe.py"
-WORKFLOW = "prod-07.westeurope.logic.azure.com"
+EXAMPLE = Path(__file__).parents[3] / "examples/subscribe.py"
 INITIALIZED = "New Deployment detected, initialization completed."
 REVISION = "New revision detected, progressing canary analysis."
 WAITING = "Canary traffic increase is waiting for approval."
 FAILED = "Failed checks threshold reached 1"
 PROMOTED = "Canary analysis completed successfully, promotion finished."
-GLOBAL = {
-    "SLACK_URL": f"http://{SLACK}/global",
-    "SERINUS_SLACK_CHANNEL": "releases",
-    "SERINUS_CLUSTER_NAME": "north",
-    "EVENT_WEBHOOK_URL": f"http://{SLACK}/everything",
-}
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
-    async with opened(tmp_path_factory.mktemp("alerts"), Options(settings=SETTINGS | GLOBAL)) as scene:
-        scene.stage.network.claim(WORKFLOW, 80, scene.stage.slack.port)
-        await asyncio.gather(*(_doubled(scene, name) for name in ("watcher", "router", "analyzer", "notifier")))
-        yield scene
-
-
-async def _doubled(scene: Scene, service: str) -> None:
-    name = f"serinus-{service}"
-    await scene.plane.kubectl("-n", installed.NAMESPACE, "scale", f"deployment/{name}", "--replicas=2")
-    path = f"/apis/apps/v1/namespaces/{installed.NAMESPACE}/deployments/{name}"
-    await scene.stage.api.until(path, installed.available(2), timeout=60)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def plays(scene: Scene) -> AsyncIterator[dict[Play, "asyncio.Task[None]"]]:
-    async with begun(scene, PLAYS) as found:
-        yield found
-
-
+@play
 async def providers(rollout: Rollout) -> None:
     """Everything that happens is heard by those who asked for it: info, a warning about a gate, an error at the end."""
     halts = hook("rollout", "http://flagger-loadtester.test/gate/halt")
@@ -106,6 +76,7 @@ async def providers(rollout: Rollout) -> None:
     assert [line["msg"] for line in rollout.scene.log("notifier")].count(complaint) == 4
 
 
+@play
 async def global_slack(rollout: Rollout) -> None:
     """A Canary that names nobody is told of by the installation's own messenger, with Flagger's fields."""
     await applied(rollout, canary())
@@ -129,6 +100,7 @@ async def global_slack(rollout: Rollout) -> None:
     assert [post.json["metadata"]["eventMessage"] for post in _in_order(everything)] == rollout.texts()
 
 
+@play
 async def event_webhook(rollout: Rollout) -> None:
     """A Canary's own hears every event once, instead of the installation's."""
     url = f"http://{SLACK}/mine"
@@ -148,6 +120,7 @@ async def event_webhook(rollout: Rollout) -> None:
     }
 
 
+@play
 async def deaf_messenger(rollout: Rollout) -> None:
     """One that hangs holds up neither the rollout nor its Events, nor the others' alerts; and hears it again, marked."""
     async with Receiver(delay=60) as deaf:
@@ -168,20 +141,14 @@ async def deaf_messenger(rollout: Rollout) -> None:
         assert again[0].json["attachments"][0]["text"] == f"{INITIALIZED} (repeated)"
 
 
-PLAYS: tuple[Play, ...] = (providers, global_slack, event_webhook, deaf_messenger)
+@pytest.mark.parametrize("play", declared(globals()), ids=str)
+async def test_heard_by_those_who_asked(programme: Programme, play: Play[None]) -> None:
+    await programme.of(play)
 
 
-@pytest.mark.parametrize("play", PLAYS, ids=lambda play: play.__name__)
-@pytest.mark.timeout(180)
-async def test_heard_by_those_who_asked(plays: dict[Play, "asyncio.Task[None]"], play: Play) -> None:
-    await plays[play]
-
-
-async def test_fifteen_lines_of_somebody_else_tell_the_same_story(
-    scene: Scene, plays: dict[Play, "asyncio.Task[None]"]
-) -> None:
+async def test_fifteen_lines_of_somebody_else_tell_the_same_story(scene: Scene, programme: Programme) -> None:
     """From the first event on, with the read-only account."""
-    await plays[global_slack]
+    await programme.of(global_slack)
     told = [f"#{event['seq']} {event['type']} {event['weight']}% {event['message']}"
             for event in scene.listener.of("global-slack")]  # fmt: skip
     password = scene.stage.nats.credentials["subscriber"]

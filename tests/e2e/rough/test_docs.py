@@ -28,7 +28,7 @@ from sandbox.stage import Options, Stage
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGES = ("install", "guide")
 _FENCE = re.compile(r"^( *)```([a-z]+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _LOOKS = re.compile(r"^(kubectl (-n \S+ )?(get|describe|logs) |curl )")

@@ -1,45 +1,25 @@
 """What people do to a rollout and around it, on the real API server: gates and hooks at the load tester, requests by
 annotation, changed configs, suspension, skipped analysis, deletion.
-
-All plays run at the same time on one installation, each in a namespace of its own.
 """
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from sandbox.application import Behaviour
-from sandbox.scene import Scene, opened
-from sandbox.stage import Options
+from tests.e2e.casting import BROKEN, FRAGILE
+from tests.e2e.plays import Play, Programme, declared, play
 from tests.e2e.rollouts import Rollout
-from tests.e2e.short import NEW, SETTINGS, Play, applied, beginning, begun, canary, deployment, hook, phase, told
-from tests.guide.transcript import unknown
-
-pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
+from tests.e2e.short import NEW, applied, beginning, canary, deployment, hook, phase, told
 
 TESTER = "http://flagger-loadtester.test"
 CHECK = f"{TESTER}/gate/check"
 OLD, NEWER = "ghcr.io/stefanprodan/podinfo:6.0.0", "stefanprodan/podinfo:6.0.9"
-BROKEN, FRAGILE = "stefanprodan/podinfo:6.8.0", "stefanprodan/podinfo:6.8.1"
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
-    options = Options(settings=SETTINGS, behaviours={BROKEN: Behaviour(ready=False)})
-    async with opened(tmp_path_factory.mktemp("people"), options) as scene:
-        yield scene
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def plays(scene: Scene) -> AsyncIterator[dict[Play, "asyncio.Task[None]"]]:
-    async with begun(scene, PLAYS) as found:
-        yield found
-
-
+@play
 async def confirm_rollout(rollout: Rollout) -> None:
     """Nothing is scaled up before the gate opens; and post-rollout hooks hear how it ended."""
     report = {**hook("post-rollout", f"{TESTER}/gate/close"), "name": "report"}
@@ -60,6 +40,7 @@ async def confirm_rollout(rollout: Rollout) -> None:
     assert [each["phase"] for each in closing] == ["Succeeded"]
 
 
+@play
 async def confirm_promotion(rollout: Rollout) -> None:
     """Approved by annotation: at once, not at the next tick."""
     await _begun(rollout, canary(webhooks=[hook("confirm-promotion", CHECK)]))
@@ -73,6 +54,7 @@ async def confirm_promotion(rollout: Rollout) -> None:
     assert not beginning(rollout, "Confirm-promotion check"), "nobody opened the gate"
 
 
+@play
 async def confirm_traffic_increase(rollout: Rollout) -> None:
     await _begun(rollout, canary(webhooks=[hook("confirm-traffic-increase", CHECK)]))
     waiting = f"Halt {_name(rollout)} advancement waiting for traffic increase approval hook"
@@ -86,6 +68,7 @@ async def confirm_traffic_increase(rollout: Rollout) -> None:
     assert [text for text in rollout.texts() if text in {waiting, passed, advanced}] == [waiting, passed, advanced]
 
 
+@play
 async def pre_rollout(rollout: Rollout) -> None:
     """Refuses once, which counts, and then agrees."""
     await _begun(rollout, canary(threshold=5, webhooks=[hook("pre-rollout", CHECK)]))
@@ -101,6 +84,7 @@ async def pre_rollout(rollout: Rollout) -> None:
     assert {each["phase"] for each in _payloads(rollout, "/gate/check")} == {"Progressing"}
 
 
+@play
 async def rollback_hook(rollout: Rollout) -> None:
     promotion = {**hook("confirm-promotion", f"{TESTER}/gate/halt"), "name": "never"}
     await _begun(rollout, canary(webhooks=[hook("rollback", f"{TESTER}/rollback/check"), promotion]))
@@ -117,6 +101,7 @@ async def rollback_hook(rollout: Rollout) -> None:
     assert await rollout.weights() == [100, 0]
 
 
+@play
 async def requests(rollout: Rollout) -> None:
     """Abort, once more, and promote without waiting for the steps."""
     await _begun(rollout, canary(stepWeight=1))
@@ -133,6 +118,7 @@ async def requests(rollout: Rollout) -> None:
     assert set(beginning(rollout, "Advance")) == {f"Advance {_name(rollout)} canary weight 1"}
 
 
+@play
 async def changed_configs(rollout: Rollout) -> None:
     """A changed ConfigMap or Secret is a new revision, and the primary has copies of its own until that is promoted."""
     await rollout.scene.plane.kubectl("create", "ns", rollout.namespace)
@@ -159,6 +145,7 @@ async def changed_configs(rollout: Rollout) -> None:
     assert len(beginning(rollout, "New revision detected! Scaling up")) == 2
 
 
+@play
 async def suspended(rollout: Rollout) -> None:
     """In the middle of an analysis and at rest; what was released meanwhile begins when it goes on."""
     await _begun(rollout, canary(stepWeight=25))
@@ -179,6 +166,7 @@ async def suspended(rollout: Rollout) -> None:
     await _succeeds(rollout, image=NEWER)
 
 
+@play
 async def superseded(rollout: Rollout) -> None:
     """A newer revision in the middle of an analysis starts over, and only that one is promoted."""
     await _begun(rollout, canary())
@@ -194,6 +182,7 @@ async def superseded(rollout: Rollout) -> None:
     assert len(beginning(rollout, "Copying")) == 1
 
 
+@play
 async def weights(rollout: Rollout) -> None:
     """Listed steps up, and steps back to the promoted primary."""
     await _begun(rollout, canary(stepWeight=None, stepWeights=[1, 60], maxWeight=60, stepWeightPromotion=50))
@@ -207,6 +196,7 @@ async def weights(rollout: Rollout) -> None:
     ]
 
 
+@play
 async def never_ready(rollout: Rollout) -> None:
     """A canary whose pods never serve ends at its deadline, without having had any traffic.
 
@@ -229,6 +219,7 @@ async def never_ready(rollout: Rollout) -> None:
     assert await rollout.image() == OLD
 
 
+@play
 async def failed_promotion(rollout: Rollout) -> None:
     """The copy doesn't come up: the canary, which does, serves everybody until a fix is promoted."""
     gate = hook("confirm-promotion", f"{TESTER}/gate/halt")
@@ -250,6 +241,7 @@ async def failed_promotion(rollout: Rollout) -> None:
     await _succeeds(rollout)
 
 
+@play
 async def skipped(rollout: Rollout) -> None:
     """Nobody judges, nobody is asked, and the route keeps its weights."""
     halt = hook("rollout", f"{TESTER}/gate/halt")
@@ -261,6 +253,7 @@ async def skipped(rollout: Rollout) -> None:
     assert {event["weight"] for event in rollout.scene.listener.of(rollout.namespace)} == {0}
 
 
+@play
 async def reverted(rollout: Rollout) -> None:
     """Deleted with revertOnDeletion, in the middle of a rollout: the target serves again, under the Service that was
     there before Serinus."""
@@ -281,6 +274,7 @@ async def reverted(rollout: Rollout) -> None:
     assert rollout.texts()[-2:] == [f"Terminating canary {_name(rollout)}", f"Terminated canary {_name(rollout)}"]
 
 
+@play
 async def deleted(rollout: Rollout) -> None:
     """Without it, everything generated goes with the Canary, and a new one of the same name begins anew."""
     await _begun(rollout, canary())
@@ -294,22 +288,9 @@ async def deleted(rollout: Rollout) -> None:
     assert rollout.texts().count(f"Initialization done! {_name(rollout)}") == 2
 
 
-PLAYS: tuple[Play, ...] = (
-    confirm_rollout, confirm_promotion, confirm_traffic_increase, pre_rollout, rollback_hook, requests,
-    changed_configs, suspended, superseded, weights, never_ready, failed_promotion, skipped, reverted, deleted,
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("play", PLAYS, ids=lambda play: play.__name__)
-@pytest.mark.timeout(180)
-async def test_people_are_obeyed(plays: dict[Play, "asyncio.Task[None]"], play: Play) -> None:
-    await plays[play]
-
-
-async def test_nobody_says_what_no_page_lists(scene: Scene, plays: dict[Play, "asyncio.Task[None]"]) -> None:
-    await asyncio.wait(plays.values())
-
-    assert unknown(event["data"]["message"] for event in scene.listener.heard) == []
+@pytest.mark.parametrize("play", declared(globals()), ids=str)
+async def test_people_are_obeyed(programme: Programme, play: Play[None]) -> None:
+    await programme.of(play)
 
 
 def _name(rollout: Rollout) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 from sandbox import installed
 from sandbox.controlplane import binaries
 from sandbox.scene import Scene
-from tests.e2e.test_docs import ROOT, Block, missing
+from tests.e2e.rough.test_docs import ROOT, Block, missing
 
 _BLOCK: Final = re.compile(r"^```(bash|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FORWARD: Final = re.compile(r"kubectl -n apisix port-forward deploy/serinus-(\w+) 8080 &")
