@@ -15,8 +15,6 @@ from shared.runtime.metrics import Metrics
 from shared.wire.messages import CheckKind, MetricSource
 
 _STATUS: Final = {Phase.PROGRESSING: 0, Phase.FAILED: 2}
-STRATEGY: Final = "canary"
-"""Flagger's word for rollouts by weight, the only strategy so far."""
 
 
 class Gauges:
@@ -56,7 +54,7 @@ class Gauges:
         """A transition was stored by this replica."""
         name, namespace = done.canary.spec.target, done.canary.spec.namespace
         ends = {draft.type for draft in done.decision.events}
-        labels = {"name": name, "namespace": namespace, "deployment_strategy": STRATEGY}
+        labels = {"name": name, "namespace": namespace, "deployment_strategy": done.canary.spec.strategy}
         if Event.PROMOTED in ends:
             status = "skipped" if done.canary.spec.skip_analysis else "completed"
             self._metrics.inc("flagger_canary_successes_total", **labels, analysis_status=status)

@@ -3,15 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from services.router import parse
 from services.router.parse import Canary
 from services.router.questions import payload
+from services.router.rollout.spec import Strategy
 from services.router.rollout.state import Phase
 from shared.kube import json
 from shared.kube.json import Json
 from shared.wire import messages as wire
 from shared.wire import subjects
+
+_STRATEGIES: Final = {Strategy.AB_TESTING: "A/B Testing", Strategy.BLUE_GREEN: "Blue/Green"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ def of(canary: Canary, transition: Json, checks: tuple[wire.Check, ...], revisio
             revision=revision,
             weight=json.number(transition, "weight"),
             failed_checks=json.number(transition, "failedChecks"),
+            iterations=json.number(transition, "iterations"),
             cause=json.text(transition, "cause"),
             checks=checks,
         )
@@ -98,7 +103,9 @@ def _fields(canary: Canary) -> tuple[tuple[str, str], ...]:
         ("Failed checks threshold", str(analysis.threshold if analysis else 0)),
         ("Progress deadline", f"{canary.model.progress_deadline_seconds}s"),
     ]
-    if analysis and analysis.step_weight > 0:
+    if spec.strategy is not Strategy.CANARY:
+        fields.append(("Traffic routing", _STRATEGIES[spec.strategy]))
+    elif analysis and analysis.step_weight > 0:
         fields.append(("Traffic routing", f"Weight step: {analysis.step_weight} max: {analysis.max_weight}"))
     elif analysis and analysis.step_weights:
         steps = ",".join(map(str, analysis.step_weights))

@@ -59,14 +59,14 @@ def _analysis(analysis: Analysis) -> tuple[str, ...]:
     found = []
     if analysis.match:
         found.append("spec.analysis.match is not supported: remove it and use stepWeight or stepWeights")
-    if analysis.mirror:
-        found.append("spec.analysis.mirror is not supported: remove it")
-    if analysis.iterations > 0:
-        found.append("spec.analysis.iterations is not supported: use stepWeight or stepWeights")
     if analysis.session_affinity:
         found.append("spec.analysis.sessionAffinity is not supported: remove it")
-    if not found and not analysis.step_weight and not any(analysis.step_weights):
-        found.append("spec.analysis.stepWeight is 0 and spec.analysis.stepWeights is empty: set one of them")
+    if analysis.mirror:
+        found.append("spec.analysis.mirror is not supported: remove it")
+    if not found and analysis.iterations <= 0 and not analysis.step_weight and not any(analysis.step_weights):
+        found.append(
+            "spec.analysis.stepWeight is 0 and spec.analysis.stepWeights is empty: set one of them, or iterations"
+        )
     if analysis.step_weights and list(analysis.step_weights) != sorted(set(analysis.step_weights)):
         found.append("spec.analysis.stepWeights must rise: " + ", ".join(map(str, analysis.step_weights)))
     return tuple(found)

@@ -14,10 +14,12 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import ValidationError
 
 from services.router import parse, routes
+from services.router.counted import Counted
 from services.router.found import Found
 from services.router.parse import Canary
 from services.router.revision import webhook_checksum
-from services.router.rollout.spec import next_weight
+from services.router.rollout import reach
+from services.router.rollout.spec import first_gates, gate
 from services.router.rollout.state import PendingTick, Phase, Purpose, State
 from services.router.status import short
 from shared.canary import queries
@@ -77,7 +79,7 @@ def _asked(scene: Scene, tick: PendingTick) -> _Asked:
             return {
                 "rollback": parse.hooks(model, "rollback"),
                 "hooks": parse.hooks(model, "pre-rollout"),
-                "gates": parse.hooks(model, "confirm-traffic-increase"),
+                "gates": parse.hooks(model, *(first_gates(scene.canary.spec) - {"pre-rollout"})),
             }
         case Purpose.ANALYSIS:
             return _analysis(scene, tick)
@@ -94,12 +96,11 @@ def payload(canary: Canary, phase: Phase, configs: Mapping[str, str] | None, rev
 
 
 def _analysis(scene: Scene, tick: PendingTick) -> _Asked:
-    model = scene.canary.model
-    last = next_weight(scene.canary.spec, scene.state.weight) is None
+    model, state = scene.canary.model, scene.state
     return {
         "rollback": parse.hooks(model, "rollback"),
         "hooks": parse.hooks(model, "rollout"),
-        "gates": parse.hooks(model, "confirm-promotion" if last else "confirm-traffic-increase"),
+        "gates": parse.hooks(model, gate(scene.canary.spec, state.weight, state.iterations)),
         "metrics": metrics(scene, tick),
         "evidence": _evidence(scene, tick),
     }
@@ -125,13 +126,13 @@ def _own(scene: Scene, metric: CanaryMetric, tick: PendingTick) -> list[wire.Met
     interval, found = _interval(scene, metric, tick), []
     provider = wire.Provider(address=_server(scene))
     if metric.name in {SUCCESS_RATE, DURATION}:
-        rate = metric.name == SUCCESS_RATE
-        name, nodes = _route_pattern(scene), queries.node_pattern(scene.nodes)
+        rate, counted = metric.name == SUCCESS_RATE, _counted(scene)
+        query, fallback = (counted.success_rate if rate else counted.duration)(interval)
         found.append(wire.Metric(
             name=metric.name,
             source=wire.MetricSource.SUCCESS_RATE if rate else wire.MetricSource.DURATION,
-            query=(queries.success_rate if rate else queries.duration)(name, nodes, interval),
-            fallback=(queries.success_rate_of_route if rate else queries.duration_of_route)(name, interval),
+            query=query,
+            fallback=fallback,
             provider=provider,
             **_bounds(metric, lower=rate),
         ))  # fmt: skip
@@ -225,16 +226,16 @@ def _bounds(metric: CanaryMetric, *, lower: bool) -> dict[str, float | None]:
 
 
 def _evidence(scene: Scene, tick: PendingTick) -> wire.Evidence | None:
-    """Only where the Canary itself relies on the gateway's numbers."""
+    """Only where the Canary itself relies on builtin checks."""
     if not any(metric.name in {SUCCESS_RATE, DURATION} for metric in _configured(scene)):
         return None
-    name, nodes = _route_pattern(scene), queries.node_pattern(scene.nodes)
     started = scene.state.step_started or tick.due
     since = queries.window(max(tick.due - started, timedelta(seconds=1)))
+    query, nodes_query, route_query = _counted(scene).evidence(since)
     return wire.Evidence(
-        query=queries.evidence(name, nodes, since),
-        nodes_query=queries.nodes_present(name, since),
-        route_query=queries.evidence_of_route(name, since),
+        query=query,
+        nodes_query=nodes_query,
+        route_query=route_query,
         provider=wire.Provider(address=_server(scene)),
         first_tick=scene.state.step_ticks == 0,
     )
@@ -253,6 +254,12 @@ def _server(scene: Scene) -> str:
     return scene.canary.model.metrics_server or scene.metrics_server
 
 
-def _route_pattern(scene: Scene) -> str:
-    route = scene.found.route
-    return queries.route_pattern(routes.apisix_names(route, scene.canary.spec.namespace) if route else ())
+def _counted(scene: Scene) -> Counted:
+    route, spec = scene.found.route, scene.canary.spec
+    return Counted(
+        namespace=spec.namespace,
+        target=spec.target,
+        route=queries.route_pattern(routes.apisix_names(route, spec.namespace) if route else ()),
+        nodes=queries.node_pattern(scene.nodes),
+        routed=reach.routed(spec, scene.state),
+    )

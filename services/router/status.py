@@ -57,7 +57,7 @@ class Recorded:
 def decode(document: Json) -> State:
     """The state of a Canary object; a Canary without status is new.
 
-    Phase, weight and failed checks are read from our last transition, not from the fields that people see: what
+    Phase, weight, iterations and failed checks are read from our last transition, not from the fields that people see: what
     somebody else writes there changes nothing (and is put right by our next commit). Where there is no transition of
     ours, another controller's fields say how things stand.
     """
@@ -71,7 +71,7 @@ def decode(document: Json) -> State:
         stage=_one_of(Stage, json.text(own, "stage"), Stage.IDLE),
         weight=json.number(last, "weight"),
         failed_checks=json.number(last, "failedChecks"),
-        iterations=json.number(status, "iterations"),
+        iterations=max(json.number(last, "iterations"), 0),
         revision=json.text(own, "revision"),
         promoted=json.text(own, "promotedRevision"),
         promotion=json.text(own, "promotion"),
@@ -183,6 +183,7 @@ def _transition(decision: Decision, cause: str, now: datetime) -> Json:
         "rule": decision.rule,
         "weight": state.weight,
         "failedChecks": state.failed_checks,
+        "iterations": state.iterations,
         "events": [_event(first + index, draft) for index, draft in enumerate(decision.events)],
     }
 

@@ -32,6 +32,7 @@ _STATUS: Final = "apisix_http_status"
 _LATENCY: Final = "apisix_http_latency"
 _UPSTREAM: Final = 'type="upstream"'
 _ANY_NODE: Final = 'node!=""'
+_PROBES: Final = "/?(healthz|livez|readyz|health|ready|metrics)"
 _SPECIAL: Final = re.compile(r"[\\.+*?()|\[\]{}^$]")
 
 
@@ -104,6 +105,41 @@ def evidence_of_route(route_regex: str, since: str) -> str:
 def nodes_present(route_regex: str, since: str) -> str:
     """Those of `evidence_of_route` that carry a node; none of some means that the `node` label is switched off."""
     return f"sum({_grown(_series(f'{_LATENCY}_count', route_regex, _UPSTREAM, _ANY_NODE), since)})"
+
+
+def pods_success_rate(namespace: str, target: str, interval: str) -> str:
+    """Percent of the requests that the canary's pods say they didn't answer 5xx, whoever sent them."""
+    own = _of_pods("count", namespace, target)
+    good = _of_pods("count", namespace, target, 'status!~"5.*"', 'code!~"5.*"')
+    return _percent(_either(good, interval), _either(own, interval))
+
+
+def pods_duration(namespace: str, target: str, interval: str) -> str:
+    """99th percentile of what the canary's pods say they took, in milliseconds."""
+    return f"histogram_quantile(0.99, sum by (le) ({_either(_of_pods('bucket', namespace, target), interval)})) * 1000"
+
+
+def pods_evidence(namespace: str, target: str, since: str) -> str:
+    """How many requests the canary's pods say they answered within the last `since`."""
+    return f"sum({_either(_of_pods('count', namespace, target), since)})"
+
+
+def _of_pods(part: str, namespace: str, target: str, *matchers: str) -> tuple[str, ...]:
+    """The usual histogram of HTTP servers, by the usual names of pods: of Flagger's Prometheus, and of its operator's.
+
+    What probes and scrapes ask is nobody's traffic.
+    """
+    pods = _quoted(f"{_literal(target)}-[0-9a-z]+-[0-9a-z]+")
+    return tuple(
+        f"http_request_duration_seconds_{part}{{"
+        + ",".join((f"{space}={_quoted(namespace)}", f"{pod}=~{pods}", f"path!~{_quoted(_PROBES)}", *matchers))
+        + "}"
+        for space, pod in (("kubernetes_namespace", "kubernetes_pod_name"), ("namespace", "pod"))
+    )
+
+
+def _either(series: tuple[str, ...], since: str) -> str:
+    return " or ".join(_grown(each, since) for each in series)
 
 
 def _grown(series: str, since: str) -> str:

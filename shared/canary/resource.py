@@ -7,9 +7,9 @@ providers are accepted and ignored. Source of defaults: Flagger's documented beh
 """
 
 import re
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
@@ -44,6 +44,8 @@ def _int_text(value: object) -> object:
 Whole = Annotated[int, BeforeValidator(_whole)]
 Percent = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=100)]
 Duration = Annotated[str, BeforeValidator(_duration)]
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+CookieName = Annotated[str, Field(pattern=r"^[^\s()<>@,;:\\\"/\[\]?={}]+$")]
 
 
 class Model(BaseModel):
@@ -135,6 +137,62 @@ class CanaryAlert(Model):
     provider_ref: NamespacedRef
 
 
+class StringMatch(Model):
+    """One comparison with one value. A regular expression is held against the whole of it, as Istio does."""
+
+    exact: str | None = None
+    prefix: str | None = None
+    suffix: str | None = None
+    regex: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if sum(each is not None for each in (self.exact, self.prefix, self.suffix, self.regex)) != 1:
+            raise ValueError("needs exactly one of exact, prefix, suffix and regex")
+        try:
+            re.compile(self.regex or "")
+        except re.error as error:
+            raise ValueError(f"{self.regex!r} is no regular expression: {error}") from error
+        return self
+
+
+class Match(Model):
+    """Requests that are testers': all conditions of one entry must hold."""
+
+    headers: dict[HeaderName, StringMatch] = Field(default_factory=dict)
+    query_params: dict[str, StringMatch] = Field(default_factory=dict)
+    cookies: dict[str, StringMatch] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if foreign := ", ".join(sorted(self.model_extra or {})):
+            raise ValueError(f"{foreign} is not supported: use headers, queryParams or cookies")
+        if not (self.headers or self.query_params or self.cookies):
+            raise ValueError("has no condition: set headers, queryParams or cookies")
+        return self
+
+
+class SessionAffinity(Model):
+    cookie_name: CookieName
+    primary_cookie_name: CookieName | Literal[""] = ""
+    max_age: Whole = 0
+    domain: str = ""
+    path: str = ""
+    same_site: Literal["", "Strict", "Lax", "None"] = ""
+    secure: bool = False
+    http_only: bool = False
+    partitioned: bool = False
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        """Flagger's words."""
+        if self.cookie_name == self.primary_cookie_name:
+            raise ValueError(
+                "can't use the same cookie name for both primary and cookie name; please update them to be different"
+            )
+        return self
+
+
 class Analysis(Model):
     interval: Duration = ""
     threshold: Whole = 1
@@ -144,14 +202,14 @@ class Analysis(Model):
     step_weight_promotion: Percent = 0
     iterations: Whole = 0
     mirror: bool = False
-    mirror_weight: Whole = 0
-    match: tuple[Any, ...] = ()
+    mirror_weight: Percent = 0
+    match: tuple[Match, ...] = ()
     primary_ready_threshold: Percent = 100
     canary_ready_threshold: Percent = 100
     metrics: tuple[CanaryMetric, ...] = ()
     webhooks: tuple[Webhook, ...] = ()
     alerts: tuple[CanaryAlert, ...] = ()
-    session_affinity: dict[str, Any] | None = None
+    session_affinity: SessionAffinity | None = None
 
 
 class CanarySpec(Model):

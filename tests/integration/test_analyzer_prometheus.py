@@ -63,7 +63,9 @@ async def test_our_own_queries_are_understood_and_find_nothing_where_nothing_is(
 ) -> None:
     own = (queries.success_rate, queries.duration, queries.evidence)
     whole = (queries.success_rate_of_route, queries.duration_of_route, queries.evidence_of_route)
+    pods = (queries.pods_success_rate, queries.pods_duration, queries.pods_evidence)
     asked = [each(ROUTE, NODES, "1m") for each in own] + [each(ROUTE, "1m") for each in whole]
+    asked += [each("test", "podinfo", "1m") for each in pods]
     for query in asked:
         answer = await door.ask(Provider(address=server.url), query)
         assert (answer.fault, answer.count) == (Fault.NONE, 0.0), query

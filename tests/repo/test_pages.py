@@ -17,7 +17,7 @@ from services.router.found import Found
 from services.router.parse import REQUEST
 from services.router.rollout import texts
 from services.router.rollout.inputs import Verb
-from services.router.rollout.spec import Spec
+from services.router.rollout.spec import Move, Spec
 from services.router.rollout.texts import Draft
 from shared.bus import streams
 from shared.canary.resource import InvalidCanary, parse_spec
@@ -192,8 +192,9 @@ def _drafts() -> Iterator[Draft]:
     given: Mapping[str, object] = {"weight": 10, "failed": 3, "cause": "why", "hook": "gate", "reason": "of this"}
     for name, function in vars(texts).items():
         if inspect.isfunction(function) and function.__module__ == texts.__name__ and name not in {"normal", "warning"}:
-            for spec in (SPEC, replace(SPEC, skip_analysis=True)):
-                yield from _said(function, {"spec": spec, **given})
+            for spec in (SPEC, replace(SPEC, skip_analysis=True), replace(SPEC, mirror=True)):
+                for move in (Move(10), Move(0, 2), Move(100, 3, switch=True)):
+                    yield from _said(function, {"spec": spec, "move": move, **given})
 
 
 def _said(function: Callable[..., object], given: Mapping[str, object]) -> Iterator[Draft]:
@@ -217,9 +218,8 @@ _REFUSED: Final[Mapping[str, Json]] = {
     "target": {**_WHOLE, "targetRef": {**_TARGET, "kind": "DaemonSet"}},
     "autoscaler": {**_WHOLE, "autoscalerRef": {"kind": "ScaledObject", "name": "podinfo"}},
     "no service": {"targetRef": _TARGET},
-    "match": {**_WHOLE, "analysis": {"stepWeight": 10, "match": [{}]}},
+    "match": {**_WHOLE, "analysis": {"stepWeight": 10, "match": [{"headers": {"x": {"exact": "y"}}}]}},
     "mirror": {**_WHOLE, "analysis": {"stepWeight": 10, "mirror": True}},
-    "iterations": {**_WHOLE, "analysis": {"iterations": 3}},
     "sessionAffinity": {**_WHOLE, "analysis": {"stepWeight": 10, "sessionAffinity": {"cookieName": "c"}}},
     "falling steps": {**_WHOLE, "analysis": {"stepWeights": [20, 10]}},
     "no steps": {**_WHOLE, "analysis": {}},

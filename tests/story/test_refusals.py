@@ -10,7 +10,12 @@ from tests.story.theatre import Theatre, guide, progressing
 ANALYSIS: list[tuple[dict[str, Any], str]] = [
     ({"match": [{"headers": {"x": {"exact": "y"}}}]}, "spec.analysis.match"),
     ({"mirror": True}, "spec.analysis.mirror"),
-    ({"iterations": 3}, "spec.analysis.iterations"),
+    ({"match": [{"uri": {"prefix": "/x"}}]}, "spec.analysis.match.0: uri is not supported"),
+    ({"match": [{}]}, "spec.analysis.match.0: has no condition"),
+    ({"match": [{"headers": {"x": {"exact": "y", "prefix": "z"}}}]}, "spec.analysis.match.0.headers.x: needs exactly"),
+    ({"match": [{"cookies": {"x": {"regex": "("}}}]}, "spec.analysis.match.0.cookies.x: '(' is no regular expression"),
+    ({"sessionAffinity": {"cookieName": "x", "primaryCookieName": "x"}}, "can't use the same cookie name"),
+    ({"mirror": True, "mirrorWeight": 101}, "spec.analysis.mirrorWeight"),
     ({"sessionAffinity": {"cookieName": "x"}}, "spec.analysis.sessionAffinity"),
     ({"stepWeight": 0, "stepWeights": [10, 5]}, "spec.analysis.stepWeights"),
     ({"stepWeight": 0}, "spec.analysis.stepWeight"),

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 from services.router.rollout import promoting, starting
 from services.router.rollout.context import Context, Step
+from services.router.rollout.spec import Strategy
 from services.router.rollout.state import ANALYSING, SETTLED, TAKEN_OVER, Phase, Purpose, Stage, State
 from services.router.rollout.steps import notice, timeout
 
 
 def adopt(c: Context) -> Step:
     promoted = c.seen.primary_revision or starting.UNKNOWN
-    state = replace(c.state, revision=promoted, promoted=promoted, providers_checked=True)
+    state = replace(c.state, revision=promoted, promoted=promoted, iterations=0, providers_checked=True)
     if c.state.phase in SETTLED:
         shown = c.seen.revision if c.state.phase is Phase.FAILED else promoted  # the target still shows what failed
         return Step(replace(state, revision=shown))
@@ -29,8 +30,11 @@ def adopt(c: Context) -> Step:
 
 
 def _analysing(c: Context, state: State) -> Step:
-    """The weight stays, and is judged after an interval of ours; without any, the canary scales up."""
-    if c.seen.routed == 0:
+    """The weight stays, and is judged after an interval of ours; without any, the canary scales up.
+
+    An A/B test starts over: the other controller gives everybody to it, and only its testers were meant (W-A2).
+    """
+    if c.seen.routed == 0 or c.spec.strategy is Strategy.AB_TESTING:
         return Step(starting.fresh(c, replace(state, weight=0)), (), timeout(c))
     state = replace(
         _shown(c, state), stage=Stage.JUDGING, rollout_started=c.now, analysis_started=c.now, step_started=c.now,
@@ -53,4 +57,4 @@ def _promoting(c: Context, state: State) -> Step:
 
 def _shown(c: Context, state: State) -> State:
     """The revision that the target shows, at the weight that the route has."""
-    return replace(state, revision=c.seen.revision, weight=c.seen.routed, iterations=0)
+    return replace(state, revision=c.seen.revision, weight=c.seen.routed)

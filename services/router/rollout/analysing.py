@@ -5,7 +5,8 @@ from dataclasses import replace
 from services.router.rollout import ending, promoting, texts
 from services.router.rollout.context import Context, Step
 from services.router.rollout.inputs import Kind, Outcome
-from services.router.rollout.spec import next_weight
+from services.router.rollout.reach import routed
+from services.router.rollout.spec import first_gates, gate, next_move
 from services.router.rollout.state import Hold, Phase, Purpose, Stage, State
 from services.router.rollout.steps import (
     GRACE,
@@ -27,7 +28,7 @@ def begin(c: Context) -> Step:
     drafts = (texts.started(c.spec),)
     if state.weight:
         return _judging(c, state, drafts)
-    if c.spec.hooks & {"pre-rollout", "confirm-traffic-increase"}:
+    if c.spec.hooks & first_gates(c.spec):
         return Step(replace(state, stage=Stage.PREPARING), drafts, (Purpose.PRE_ROLLOUT, c.now))
     return _advanced(c, state, drafts)
 
@@ -48,15 +49,13 @@ def canary_pending(c: Context) -> Step | None:
 
 def approve(c: Context) -> Step:
     """A person opens the gate that the last verdict found shut."""
-    if c.state.phase is Phase.WAITING_PROMOTION:
-        return promoting.promote(c)
     return _advanced(c, handled(c), ())
 
 
 def judge(c: Context) -> Step:
     """The heart: one verdict on a canary that is being analysed."""
     state = replace(forget(c.state, "open:"), step_ticks=c.state.step_ticks + 1)
-    drafts = told(c, Kind.ROLLBACK, Kind.HOOK, Kind.METRIC, Kind.EVIDENCE)
+    state, drafts = _unmeasured(c, state, told(c, Kind.ROLLBACK, Kind.HOOK, Kind.METRIC, Kind.EVIDENCE))
     if any(check.outcome is Outcome.PASS for check in c.verdict.of(Kind.ROLLBACK)):
         return ending.rolled_back(c, state, (*drafts, texts.manual_rollback(c.spec)))
     if c.verdict.outcome in {Outcome.FAIL, Outcome.ERROR}:
@@ -69,6 +68,15 @@ def judge(c: Context) -> Step:
     return _passed(c, state, drafts)
 
 
+def _unmeasured(c: Context, state: State, drafts: tuple[Draft, ...]) -> tuple[State, tuple[Draft, ...]]:
+    """Where nothing is routed to the canary, a lack of numbers has a reason of its own, told once a rollout."""
+    lacking = any(check.outcome is Outcome.FAIL for check in c.verdict.of(Kind.EVIDENCE))
+    waits = None
+    if lacking and not routed(c.spec, state):
+        waits = once(replace(c, state=state), "unmeasured", texts.unmeasured(c.spec))
+    return (waits.state, (*drafts, *waits.events)) if waits else (state, drafts)
+
+
 def _judging(c: Context, state: State, drafts: tuple[Draft, ...]) -> Step:
     began = state.analysis_started or c.now
     state = replace(state, stage=Stage.JUDGING, analysis_started=began, step_started=c.now, step_ticks=0)
@@ -77,11 +85,12 @@ def _judging(c: Context, state: State, drafts: tuple[Draft, ...]) -> Step:
 
 def _advanced(c: Context, state: State, drafts: tuple[Draft, ...]) -> Step:
     """One step up, or the promotion when there is none left."""
-    weight = next_weight(c.spec, state.weight)
-    if weight is None:
+    move = next_move(c.spec, state.weight, state.iterations, begun=state.stage is Stage.JUDGING)
+    if move is None:
         return promoting.copied(c, state, drafts)
-    state = replace(forget(state, "gate:", "open:"), phase=Phase.PROGRESSING, weight=weight)
-    return _judging(c, state, (*drafts, texts.advanced(c.spec, weight)))
+    state = forget(state, "gate:", "open:")
+    state = replace(state, phase=Phase.PROGRESSING, weight=move.weight, iterations=move.iterations)
+    return _judging(c, state, (*drafts, texts.advanced(c.spec, move)))
 
 
 def _held(c: Context, state: State, drafts: tuple[Draft, ...]) -> Step:
@@ -123,10 +132,10 @@ def _passed(c: Context, state: State, drafts: tuple[Draft, ...]) -> Step:
     refused = refused_gate(c)
     if not refused:
         return _advanced(c, state, (*drafts, *gates))
-    last = next_weight(c.spec, state.weight) is None
+    last = gate(c.spec, state.weight, state.iterations) == "confirm-promotion"
     phase = Phase.WAITING_PROMOTION if last else state.phase
     draft = texts.waiting_promotion(c.spec, refused) if last else texts.waiting_traffic(c.spec, refused)
-    gate = f"gate:{phase}"
-    fresh = () if gate in state.noticed else (draft,)
-    state = notice(notice(replace(state, phase=phase), gate), f"open:{phase}")
+    shut = f"gate:{phase}"
+    fresh = () if shut in state.noticed else (draft,)
+    state = notice(notice(replace(state, phase=phase), shut), f"open:{phase}")
     return Step(state, (*drafts, *gates, *fresh), again)

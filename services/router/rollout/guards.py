@@ -2,6 +2,7 @@
 
 from services.router.rollout.context import Context
 from services.router.rollout.inputs import Judged, Verb
+from services.router.rollout.reach import routed
 from services.router.rollout.state import UNDER_WAY, Phase, Purpose, Stage, State
 from services.router.rollout.state import blocked as is_blocked
 
@@ -230,7 +231,8 @@ def promotion_broken(c: Context) -> bool:
 
 def canary_broken(c: Context) -> bool:
     """The canary still has traffic and won't be ready again; the primary's rolling update keeps it serving."""
-    return c.state.weight > 0 and not serves_all(c) and not c.seen.canary.ready and not c.seen.canary.retriable
+    exposed = routed(c.spec, c.state) and not serves_all(c)
+    return exposed and not c.seen.canary.ready and not c.seen.canary.retriable
 
 
 def primary_rolling(c: Context) -> bool:

@@ -71,8 +71,8 @@ def _off_the_missing(c: Context, state: State) -> State:
     if not c.seen.target_missing or state.phase not in ANALYSING or guards.serves_all(c):
         return state
     return replace(
-        state, phase=Phase.PROGRESSING, stage=Stage.READYING, weight=0, analysis_started=None, step_started=None,
-        step_ticks=0,
+        state, phase=Phase.PROGRESSING, stage=Stage.READYING, weight=0, iterations=0, analysis_started=None,
+        step_started=None, step_ticks=0,
     )  # fmt: skip
 
 

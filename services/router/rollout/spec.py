@@ -5,6 +5,18 @@ Built by `services.router.parse`; frozen, and complete: defaults are already in 
 
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
+
+
+class Strategy(StrEnum):
+    """How a canary is tried; Flagger's words."""
+
+    CANARY = "canary"
+    """The public reaches it in growing shares."""
+    BLUE_GREEN = "blue-green"
+    """The public reaches it all at once, after so many passed checks."""
+    AB_TESTING = "ab-testing"
+    """Testers reach it for so many checks; the public never does before it is promoted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +34,12 @@ class Spec:
     steps: tuple[int, ...] = ()
     max_weight: int = 100
     promotion_step: int = 0
+    iterations: int = 0
+    """Passed checks that an analysis without weights takes; 0: it goes by weights."""
+    testers: bool = False
+    """Requests that `analysis.match` describes go to the canary while it is analysed."""
+    mirror: bool = False
+    """The canary gets copies of requests as long as it gets none of its own."""
     deadline: timedelta = timedelta(seconds=600)
     skip_analysis: bool = False
     suspended: bool = False
@@ -47,6 +65,53 @@ class Spec:
     @property
     def primary_ref(self) -> str:
         return f"{self.target}-primary.{self.namespace}"
+
+    @property
+    def strategy(self) -> Strategy:
+        if self.iterations == 0:
+            return Strategy.CANARY
+        return Strategy.AB_TESTING if self.testers else Strategy.BLUE_GREEN
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One step of an analysis, by where it leads."""
+
+    weight: int
+    iterations: int = 0
+    switch: bool = False
+    """The public goes to the canary all at once."""
+
+
+def next_move(spec: Spec, weight: int, iterations: int, *, begun: bool) -> Move | None:
+    """The step after so much, or None when the analysis is complete. `begun`: there was a first step.
+
+    Iterations keep the weight that they find: none, but after a failed promotion all.
+    """
+    if spec.iterations > 0:
+        if iterations < spec.iterations:
+            return Move(weight, iterations + 1)
+        switches = spec.strategy is Strategy.BLUE_GREEN and weight < 100
+        return Move(100, spec.iterations + 1, switch=True) if switches else None
+    if spec.mirror and not begun and weight == 0:
+        return Move(0)
+    higher = next_weight(spec, weight)
+    return None if higher is None else Move(higher)
+
+
+def gate(spec: Spec, weight: int, iterations: int) -> str:
+    """The type of webhook that must agree to the step after so much; empty where none is asked.
+
+    What goes before a switch of the public is a promotion to those who ask for it, as in Flagger.
+    """
+    if spec.iterations > 0:
+        return "confirm-promotion" if iterations >= spec.iterations else ""
+    return "confirm-promotion" if next_weight(spec, weight) is None else "confirm-traffic-increase"
+
+
+def first_gates(spec: Spec) -> frozenset[str]:
+    """The types of webhooks that are asked before the first step."""
+    return frozenset({"pre-rollout"} if spec.iterations > 0 else {"pre-rollout", "confirm-traffic-increase"})
 
 
 def next_weight(spec: Spec, current: int) -> int | None:

@@ -108,4 +108,4 @@ def fresh(c: Context, state: State) -> State:
         revision=c.seen.revision or state.revision, promotion="", rollout_started=c.now, analysis_started=None, step_started=None,
         step_ticks=0,
     )  # fmt: skip
-    return forget(state, "pending:", "gate:", "open:")
+    return forget(state, "pending:", "gate:", "open:", "unmeasured:")

@@ -45,7 +45,7 @@ class Stage(StrEnum):
     PREPARING = "preparing"
     """The canary is ready; pre-rollout and confirm-traffic-increase hooks decide on the first step; weight 0."""
     JUDGING = "judging"
-    """The canary has weight and is judged once an interval."""
+    """The canary has taken its first step and is judged once an interval."""
     COPYING = "copying"
     """The primary gets the new template and rolls out; traffic stays where it is."""
     SHIFTING = "shifting"
@@ -91,6 +91,7 @@ class State:
     """The canary's share in percent, as the route shall have it. The primary has the rest."""
     failed_checks: int = 0
     iterations: int = 0
+    """Steps of an analysis without weights, and one more once the public was switched over."""
     revision: str = ""
     """Under analysis, or the last one that was."""
     promoted: str = ""
@@ -104,10 +105,10 @@ class State:
     hold: Hold | None = None
     rollout_started: datetime | None = None
     analysis_started: datetime | None = None
-    """When this revision's first weight was applied."""
+    """When this revision's first step was taken."""
     step_started: datetime | None = None
     step_ticks: int = 0
-    """Ticks judged since the weight was applied: 0 until the first."""
+    """Ticks judged since the last step: 0 until the first."""
     noticed: tuple[str, ...] = field(default=())
     """Warnings already told, so that a lasting condition is told once."""
     request: str = ""
@@ -152,6 +153,8 @@ def invariants(state: State) -> list[str]:
         broken.append(f"weight {state.weight} is no percentage")
     if state.weight and phase in _AT_ZERO:
         broken.append(f"{phase} with canary weight {state.weight}")
+    if state.iterations and phase not in ANALYSING | {Phase.PROMOTING}:
+        broken.append(f"{phase} with iteration {state.iterations}")
     one_side = phase in SETTLED | {Phase.WAITING} or stage in {Stage.READYING, Stage.PREPARING}
     if one_side and state.weight not in {0, 100}:
         broken.append(f"{phase}/{stage} with traffic on both sides")

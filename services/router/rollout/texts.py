@@ -6,7 +6,7 @@ Ours are listed in docs/events.md, which a test holds against this file.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from services.router.rollout.spec import Spec
+from services.router.rollout.spec import Move, Spec
 
 
 class Event(StrEnum):
@@ -87,8 +87,15 @@ def started(spec: Spec) -> Draft:
     return normal(Event.STARTED, f"Starting canary analysis for {spec.target_ref}")
 
 
-def advanced(spec: Spec, weight: int) -> Draft:
-    return normal(Event.ADVANCED, f"Advance {spec.canary_ref} canary weight {weight}")
+def advanced(spec: Spec, move: Move) -> Draft:
+    text = f"Advance {spec.canary_ref} canary weight {move.weight}"
+    if move.switch:
+        text = (
+            "Stop traffic mirroring and route all traffic to canary" if spec.mirror else "Routing all traffic to canary"
+        )
+    elif move.iterations:
+        text = f"Advance {spec.canary_ref} canary iteration {move.iterations}/{spec.iterations}"
+    return normal(Event.ADVANCED, text)
 
 
 def primary_advanced(spec: Spec, weight: int) -> Draft:
@@ -194,6 +201,16 @@ def holding(spec: Spec, reason: str) -> Draft:
 def resumed(spec: Spec, reason: str) -> Draft:
     """Ours."""
     return normal(Event.HOLD, f"Resuming {spec.canary_ref}: no longer {reason}")
+
+
+def unmeasured(spec: Spec) -> Draft:
+    """Ours: the gateway counts nothing of a canary that it routes nothing to (W-A7)."""
+    return warning(
+        Event.WARNING,
+        f"No numbers of {spec.target_ref} while no traffic is routed to it: builtin checks then read "
+        "http_request_duration_seconds of its own pods. Export that and send them load, or route testers to it with "
+        "spec.analysis.match, or judge by a MetricTemplate or a webhook instead",
+    )
 
 
 def terminating(spec: Spec) -> Draft:

@@ -51,9 +51,10 @@ async def senseless_type(rollout: Rollout) -> None:
 @play
 async def refused_strategy(rollout: Rollout) -> None:
     """What this version doesn't do is refused, before anything was touched."""
-    await applied(rollout, canary(stepWeight=None, iterations=5))
+    await applied(rollout, canary(match=[{"sourceLabels": {"app": "shop"}}]))
 
-    await told(rollout, "spec.analysis.iterations is not supported: use stepWeight or stepWeights")
+    text = "spec.analysis.match.0: sourceLabels is not supported: use headers, queryParams or cookies"
+    await told(rollout, f"invalid canary spec: {text}")
     found = await rollout.scene.stage.api.get(rollout.canary)
     assert [each["status"] for each in found["status"]["conditions"] if each["type"] == "Supported"] == ["False"]
     assert (await rollout.kubectl("get", "deploy,svc,apisixroute", "-o", "name")).split() == [

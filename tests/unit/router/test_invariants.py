@@ -20,6 +20,7 @@ SOUND = State(phase=Phase.PROGRESSING, stage=Stage.JUDGING, weight=10, tick=TICK
         ({"phase": Phase.SUCCEEDED, "stage": Stage.IDLE, "weight": 100, "tick": None}, "Succeeded with canary weight"),
         ({"phase": Phase.FAILED, "stage": Stage.IDLE, "tick": None}, "traffic on both sides"),
         ({"stage": Stage.READYING}, "traffic on both sides"),
+        ({"phase": Phase.FINALISING, "stage": Stage.DRAINING, "weight": 0, "iterations": 2}, "with iteration 2"),
         ({"stage": Stage.COPYING}, "copying in Progressing"),
         ({"tick": None}, "waits for no tick"),
         ({"noticed": ("block:suspended",)}, "which nobody will take"),

@@ -33,11 +33,13 @@ class Walk(RuleBasedStateMachine):
         hooks=st.sets(st.sampled_from(HOOKS)), threshold=st.integers(1, 3), skip=st.booleans(),
         ending=st.sampled_from(ENDINGS), trouble=st.booleans(), ticks=st.sampled_from([0, 1, 3, 6, 15]),
         failed_promotion=st.booleans(), adopted=st.sampled_from([Phase.NEW] * 9 + ADOPTABLE),
-        share=st.sampled_from([0, 10, 50]),
+        share=st.sampled_from([0, 10, 50]), iterations=st.sampled_from([0, 0, 1, 3]), testers=st.booleans(),
+        mirror=st.booleans(),
     )  # fmt: skip
     def begin(
         self, step: int, top: int, back: int, hooks: set[str], threshold: int, skip: bool, ending: Outcome,
-        trouble: bool, ticks: int, failed_promotion: bool, adopted: Phase, share: int,
+        trouble: bool, ticks: int, failed_promotion: bool, adopted: Phase, share: int, iterations: int, testers: bool,
+        mirror: bool,
     ) -> None:  # fmt: skip
         """A walk begins some way into a first rollout, or after its promotion has failed: walks seldom get so far.
 
@@ -46,7 +48,7 @@ class Walk(RuleBasedStateMachine):
         self.ending, self.trouble, self.counter = ending, trouble, 1
         self.world = World(spec(
             step=step, max_weight=top, promotion_step=back, hooks=frozenset(hooks), threshold=threshold,
-            skip_analysis=skip, deadline=timedelta(seconds=60),
+            skip_analysis=skip, deadline=timedelta(seconds=60), iterations=iterations, testers=testers, mirror=mirror,
         ))  # fmt: skip
         if adopted in ANALYSING | {Phase.PROMOTING}:
             self.world.state = State(phase=adopted, weight=share)
@@ -147,6 +149,10 @@ class Walk(RuleBasedStateMachine):
     @rule(threshold=st.integers(1, 3), step=st.sampled_from([0, 10, 50]), top=st.sampled_from([20, 100]))
     def edit(self, threshold: int, step: int, top: int) -> None:
         self.world.edit(threshold=threshold, step=step, steps=(5, 40) if step == 0 else (), max_weight=top)
+
+    @rule(iterations=st.sampled_from([0, 1, 2, 5]), testers=st.booleans(), mirror=st.booleans())
+    def edit_strategy(self, iterations: int, testers: bool, mirror: bool) -> None:
+        self.world.edit(iterations=iterations, testers=testers, mirror=mirror)
 
     @rule(hooks=st.sets(st.sampled_from(HOOKS)), skip=st.booleans(), back=st.sampled_from([0, 30]))
     def edit_more(self, hooks: set[str], skip: bool, back: int) -> None:

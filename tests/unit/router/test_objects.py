@@ -172,7 +172,7 @@ async def test_other_peoples_canaries_stay_untouched() -> None:
 
 async def test_refused_canaries_are_told_and_nothing_is_touched() -> None:
     canary = guide("canary")
-    canary["spec"]["analysis"]["match"] = [{"headers": {"x-canary": {"exact": "yes"}}}]
+    canary["spec"]["analysis"]["match"] = [{"sourceLabels": {"app": "x"}}]
     theatre = Theatre(canary)
     await theatre.fact()
     assert [write[1] for write in theatre.cluster.writes] == ["Canary"]

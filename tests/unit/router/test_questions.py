@@ -154,3 +154,47 @@ def test_a_builtin_check_never_looks_back_beyond_its_analysis(began: int, interv
     asked = replace(scene([{"name": "request-success-rate", "threshold": 99}]), state=state)
     (metric,) = questions.question(asked, TICK).metrics
     assert f"offset {interval}" in metric.query
+
+
+def unrouted(**analysis: Any) -> Scene:
+    """At weight 0, in the middle of an analysis by iterations."""
+    asked = scene([{"name": "request-success-rate", "threshold": 99}, {"name": "request-duration", "threshold": 1}])
+    document = asked.canary.document
+    document["spec"]["analysis"].update({"stepWeight": 0, "iterations": 5, **analysis})
+    state = replace(STATE, weight=0, iterations=2, analysis_started=START - timedelta(seconds=30))
+    return replace(asked, canary=parse.canary(document, timedelta()), state=state)
+
+
+def test_before_any_traffic_is_routed_the_pods_are_asked() -> None:
+    """W-A7."""
+    question = questions.question(unrouted(), TICK)
+    for metric in question.metrics:
+        assert "http_request_duration_seconds" in metric.query
+        assert 'kubernetes_namespace="test",kubernetes_pod_name=~"podinfo-[0-9a-z]+-[0-9a-z]+"' in metric.query
+        assert 'namespace="test",pod=~"podinfo-[0-9a-z]+-[0-9a-z]+"' in metric.query
+        assert "offset 30s" in metric.query
+        assert "apisix" not in metric.query + metric.fallback
+    evidence = question.evidence
+    assert evidence is not None
+    assert evidence.query == evidence.nodes_query == evidence.route_query
+    assert "http_request_duration_seconds_count" in evidence.query
+
+
+def test_what_testers_are_answered_is_the_gateways_number() -> None:
+    """W-A2."""
+    match = [{"headers": {"x-canary": {"exact": "insider"}}}]
+    for metric in questions.question(unrouted(match=match), TICK).metrics:
+        assert f'node=~"{CANARY}"' in metric.query
+
+
+@pytest.mark.parametrize(
+    ("iterations", "gates"), [(2, ()), (5, ("confirm-promotion",)), (6, ("confirm-promotion",))]
+)  # fmt: skip
+def test_iterations_are_gated_at_their_end_only(iterations: int, gates: tuple[str, ...]) -> None:
+    types = ("confirm-traffic-increase", "confirm-promotion", "pre-rollout")
+    hooks = [{"name": each, "type": each, "url": "http://gate/"} for each in types]
+    asked = unrouted(webhooks=hooks)
+    asked = replace(asked, state=replace(asked.state, iterations=iterations))
+    assert tuple(hook.type for hook in questions.question(asked, TICK).gates) == gates
+    first = questions.question(asked, PendingTick(1, START, Purpose.PRE_ROLLOUT, "r2"))
+    assert ([each.type for each in first.hooks], first.gates) == (["pre-rollout"], ())

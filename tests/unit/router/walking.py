@@ -9,16 +9,16 @@ from datetime import datetime, timedelta
 
 from services.router import parse, wanted
 from services.router.found import Found
+from services.router.rollout import reach
 from services.router.rollout.inputs import Judged, Look, Message, Observation, Outcome
 from services.router.rollout.machine import RULES, Decision, Rule, decide, stale
 from services.router.rollout.readiness import READY, Readiness
-from services.router.rollout.spec import Spec
+from services.router.rollout.spec import Spec, first_gates
 from services.router.rollout.state import ANALYSING, SETTLED, TAKEN_OVER, Phase, Stage, State, invariants
 from tests.story.theatre import guide
 from tests.unit.router.stage import START, UNREADY
 
 GONE = Readiness(False, False, 'deployment podinfo.test get query error: deployments.apps "podinfo" not found')
-FIRST_GATES = frozenset({"pre-rollout", "confirm-traffic-increase"})
 OVER = SETTLED | {Phase.TERMINATING}
 CANARY = parse.canary(guide("canary"), timedelta(seconds=10))
 
@@ -39,8 +39,10 @@ class World:
     revision: str = "r0"
     last: Judged | None = None
     """The last verdict that counted, for doubles."""
-    passed: tuple[str, int, Phase] | None = None
-    """Where (revision, weight, phase) the last verdict passed."""
+    testers: bool = False
+    """Does the gateway send testers to it?"""
+    passed: tuple[str, int, int, Phase] | None = None
+    """Where (revision, weight, iterations, phase) the last verdict passed."""
     decisions: list[Decision] = field(default_factory=list)
 
     def change(self, **changes: object) -> None:
@@ -70,7 +72,7 @@ class World:
                 return
             if isinstance(message, Judged) and current:
                 self.last = message
-                here = (self.state.revision, self.state.weight)
+                here = (self.state.revision, self.state.weight, self.state.iterations)
                 self.passed = (*here, decision.state.phase) if message.outcome is Outcome.PASS else None
             self._check(decision, message if current else Look("again"))
             self.state = decision.state
@@ -103,10 +105,12 @@ class World:
             self.replicas, self.seen = max(self.replicas, 1), replace(self.seen, canary_scaled=True)
             return
         self._copy()
-        self.gateway = self.state.weight
+        self.gateway, self.testers = self.state.weight, reach.testers(self.spec, self.state)
         size = wanted.target_replicas(canary, self.state, found)
         if size is not None:
-            assert size > 0 or self.gateway == 0, "scaled to zero while the gateway sends it traffic"
+            assert size > 0 or (self.gateway == 0 and not self.testers), (
+                "scaled to zero while the gateway sends it traffic"
+            )
             self.replicas = size
             self.seen = replace(self.seen, canary_scaled=size > 0)
 
@@ -128,8 +132,10 @@ class World:
         assert invariants(after) == [], (decision.rule, before, after)
         assert after.phase in self._rule(decision).leads, decision.rule
         assert (after.transition, after.seq) == (before.transition + 1, before.seq + len(decision.events))
-        if after.weight > before.weight:
+        if after.weight > before.weight or after.iterations > before.iterations:
             self._rose(decision, message)
+        assert after.phase in ANALYSING | {Phase.PROMOTING} or not reach.testers(self.spec, after)
+        assert (after.phase in ANALYSING and after.weight == 0) or not reach.mirrored(self.spec, after)
         told = [draft.message for draft in decision.events]
         if any("threshold reached" in text or "deadline exceeded" in text for text in told):
             assert after.phase is Phase.FAILED
@@ -146,10 +152,10 @@ class World:
         assert self.seen.canary.ready, "weight rose while the canary was not ready"
         assert before.phase in ANALYSING
         if before.stage is Stage.READYING:
-            assert not self.spec.hooks & FIRST_GATES
+            assert not self.spec.hooks & first_gates(self.spec)
             assert before.weight == 0
         elif decision.rule == "approved":
-            assert self.passed == (before.revision, before.weight, before.phase)
+            assert self.passed == (before.revision, before.weight, before.iterations, before.phase)
         else:
             assert isinstance(message, Judged)
             assert message.outcome is Outcome.PASS
