@@ -1,7 +1,9 @@
-"""`python -m bench revision|ticks`: installs Serinus into a control plane of its own, measures, prints.
+"""`python -m bench revision|ticks|flagger|record-flagger`: a control plane of its own, measures, prints.
 
 revision   from `kubectl set image` (the patch is sent) to the canary's replicas being set (the watch shows it)
 ticks      how late steps are committed while 200 canaries roll out at an interval of 10 s, one replica a service
+flagger    Flagger and Serinus on one API server: docs/comparison.md
+record-flagger   not a figure: plays the guide with Flagger and records its objects in each phase for the tests
 """
 
 import argparse
@@ -15,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from bench.figures import distribution, machine
+from bench.flagger import comparison, recording
 from sandbox import crowd, prometheus
 from sandbox.controlplane import binaries
 from sandbox.controlplane.api import Api, Json
@@ -28,8 +31,8 @@ WARM_UP = 30.0  # seconds until the steps of all canaries are under way
 def main() -> int:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("name", choices=("revision", "ticks"))
-    parser.add_argument("--canaries", type=int, default=0, help="how many; 50 and 200 by default")
+    parser.add_argument("name", choices=("revision", "ticks", "flagger", "record-flagger"))
+    parser.add_argument("--canaries", type=int, default=0, help="how many; 50, 200 and 10 by default")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long ticks are watched")
     given = parser.parse_args()
     prometheus.ensure()
@@ -37,6 +40,10 @@ def main() -> int:
     print(machine(), flush=True)
     if given.name == "revision":
         asyncio.run(_revision(given.canaries or 50))
+    elif given.name == "flagger":
+        asyncio.run(comparison.compare(given.canaries or 10))
+    elif given.name == "record-flagger":
+        asyncio.run(recording.record())
     else:
         asyncio.run(_ticks(given.canaries or 200, given.seconds))
     return 0

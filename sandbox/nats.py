@@ -47,6 +47,11 @@ class NatsServer:
         return f"nats://127.0.0.1:{self.port}"
 
     @property
+    def pid(self) -> int:
+        """Of the server that runs."""
+        return self._process.pid
+
+    @property
     def config(self) -> Path:
         return self.directory / "nats-server.conf"
 

@@ -24,6 +24,8 @@ _NOT_COPIED_EXACTLY: Final = frozenset(
     {"app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "argocd.argoproj.io/instance"}
 )
 
+_SAYS_NOTHING: Final[tuple[object, ...]] = (None, "", "0s", {}, [])
+
 
 class NoRoute(Exception):
     """The source route can't be used; the text is Flagger's."""
@@ -73,6 +75,20 @@ def reweighted(route: Json, names: Names, weight: int) -> Json:
             if (name := json.text(backend, "serviceName")) in shares:
                 backend["weight"] = shares[name]
     return spec
+
+
+def alike(found: object, wanted: object) -> bool:
+    """The same but for values that say nothing? Flagger's types write such where the source has no field.
+
+    `enable` isn't one of them: false turns a plugin off that may be on without the field.
+    """
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        more = {key: value for key, value in found.items() if key not in wanted}
+        silent = all(key != "enable" and (value is False or value in _SAYS_NOTHING) for key, value in more.items())
+        return silent and all(key in found and alike(found[key], value) for key, value in wanted.items())
+    if isinstance(found, list) and isinstance(wanted, list):
+        return len(found) == len(wanted) and all(map(alike, found, wanted))
+    return found == wanted
 
 
 def share(route: Json | None, names: Names) -> int:

@@ -96,6 +96,9 @@ def _route(canary: Canary, state: State, found: Found) -> Iterable[Wanted]:
                 kinds.APISIX_ROUTE, name, None, {("spec",): routes.reweighted(found.route, canary.names, weight)}
             )
         return
+    have = json.mapping(found.route, "spec")
+    if routes.alike(have, spec):  # taken over as Flagger wrote it; the next weight writes it anew
+        spec = have
     labels = routes.copied(json.mapping(source, "metadata", "labels"))
     annotations = {**routes.copied(json.mapping(source, "metadata", "annotations")), **OPT_OUT}
     body = {

@@ -107,7 +107,7 @@ class World:
             templates=self._templates(canary),
             configs=tracked.checksums,
             config_problem=tracked.problem,
-            copies=self._copies(namespace, tracked.checksums or {}),
+            copies=await self._copies(namespace, tracked.checksums or {}),
             rival=self._rival(canary),
             invalid=invalid,
             hold=hold,
@@ -141,13 +141,16 @@ class World:
                     found[key] = template
         return found
 
-    def _copies(self, namespace: str, tracked: Mapping[str, str]) -> dict[str, str]:
+    async def _copies(self, namespace: str, tracked: Mapping[str, str]) -> dict[str, str]:
+        """What the copies hold, as their annotation says it; one that Flagger made has none, so it is read."""
         found = {}
         for key in tracked:
-            kind, _, name = key.partition("/")
-            cache = self.cache(kinds.SECRET if kind == "secret" else kinds.CONFIG_MAP)
-            copy = cache.get(namespace, f"{name}-primary")
+            word, _, name = key.partition("/")
+            kind = kinds.SECRET if word == "secret" else kinds.CONFIG_MAP
+            copy = self.cache(kind).get(namespace, f"{name}-primary")
             found[key] = json.text(copy, "metadata", "annotations", wanted.CHECKSUM)
+            if copy is not None and not found[key]:
+                found[key] = await self._checksum(kind, copy) or ""
         return found
 
     def _rival(self, canary: Canary) -> str:

@@ -151,6 +151,11 @@ class FakeCluster:
             made.setdefault("status", have["status"])
         self._store(key, made)
 
+    def hold(self, obj: Json) -> None:
+        """This object was there before, exactly so, but for its version."""
+        made = copy.deepcopy(obj)
+        self._store((obj["kind"], json.namespace(obj), json.name(obj)), made)
+
     def edit(self, kind: str, name: str, change: Json, namespace: str = "test", manager: str = "kubectl") -> None:
         """Somebody patches this object's spec or metadata."""
         self._change((kind, namespace, name), change, "", manager)

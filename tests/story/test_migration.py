@@ -1,6 +1,7 @@
 """Coming from Flagger and going back: what `migrate check` says is what the router then does; `migrate back`; `release`."""
 
 import copy
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -15,21 +16,17 @@ HASH = "5d8fd9f986"
 MARKS = ("serinus.dev/revision", "serinus.dev/promotion")
 
 
-def left_by_flagger(theatre: Theatre, phase: str, weight: int = 0) -> None:
+def left_by_flagger(theatre: Theatre, phase: str) -> None:
     """The same objects with Flagger's status, and nothing of ours to be seen."""
     for obj in theatre.cluster.objects.values():
         obj["metadata"].pop("managedFields", None)
         for mark in MARKS:
             (obj["metadata"].get("annotations") or {}).pop(mark, None)
     theatre.cluster.of("Canary", "podinfo").pop("status")
-    status = {"phase": phase, "canaryWeight": weight, "lastAppliedSpec": HASH, "lastPromotedSpec": HASH}
+    status = {"phase": phase, "canaryWeight": 0, "lastAppliedSpec": HASH, "lastPromotedSpec": HASH}
     theatre.cluster.write_status("Canary", "podinfo", status, "flagger")
     theatre.cluster.writes.clear()
     theatre.reconciler = theatre._process()
-
-
-async def _at_rest() -> Theatre:
-    return await initialized()
 
 
 async def _released() -> Theatre:
@@ -53,42 +50,22 @@ async def _ailing() -> Theatre:
     return theatre
 
 
-async def _analysing() -> Theatre:
-    return await progressing(steps=2)
-
-
-async def _copied() -> Theatre:
-    """The primary has the new template and isn't ready yet; the route as it was."""
-    theatre = await progressing(steps=4)
-    theatre.unready = {"podinfo-primary"}
-    await theatre.tick()
-    await theatre.settle()
-    return theatre
-
-
 NEW = "and what the target shows isn't what the primary was made from: a new revision"
 RESTARTS = "its analysis starts with all traffic on the primary"
-CASES = {
-    "at rest": (_at_rest, "Succeeded", 0, "Succeeded, taken over: as it is, nothing starts", "Succeeded"),
-    "new": (_at_rest, "Initialized", 0, "Initialized, taken over: as it is, nothing starts", "Initialized"),
-    "released": (_released, "Succeeded", 0, f"Succeeded, {NEW}, {RESTARTS}", "Progressing"),
-    "failed": (_released, "Failed", 0, "Failed, taken over: what the target shows is what failed, nothing starts", "Failed"),
-    "analysing": (
-        _analysing, "Progressing", 30, "Progressing: goes on in phase Progressing with 30 % on the canary", "Progressing"
-    ),
-    "promoting": (_copied, "Promoting", 50, "Promoting: the promotion is finished", "Promoting"),
-    "gated": (
-        _gated, "Succeeded", 0, f"Succeeded, {NEW}, its confirm-rollout webhooks are asked", "Succeeded"
-    ),
-    "ailing": (_ailing, "Succeeded", 0, f"Succeeded, {NEW}, which waits for the primary to be ready", "Succeeded"),
-    "waiting": (_released, "Waiting", 0, "Waiting: its confirm-rollout webhooks are asked", "Waiting"),
-}  # fmt: skip
+CASES: dict[str, tuple[Callable[[], Awaitable[Theatre]], str, str]] = {
+    "released": (_released, f"Succeeded, {NEW}, {RESTARTS}", "Progressing"),
+    "gated": (_gated, f"Succeeded, {NEW}, its confirm-rollout webhooks are asked", "Succeeded"),
+    "ailing": (_ailing, f"Succeeded, {NEW}, which waits for the primary to be ready", "Succeeded"),
+}
+"""As it is after a release that nobody has seen; tests/story/test_recorded_flagger.py has the phases."""
 
 
-@pytest.mark.parametrize(("made", "phase", "weight", "said", "then"), CASES.values(), ids=CASES)
-async def test_what_check_says_is_what_the_router_does(made, phase, weight, said, then) -> None:  # type: ignore[no-untyped-def]  # a table's fields
+@pytest.mark.parametrize(("made", "said", "then"), CASES.values(), ids=CASES)
+async def test_what_check_says_is_what_the_router_does(
+    made: Callable[[], Awaitable[Theatre]], said: str, then: str
+) -> None:
     theatre = await made()
-    left_by_flagger(theatre, phase, weight)
+    left_by_flagger(theatre, "Succeeded")
     before = copy.deepcopy(theatre.cluster.objects)
     lines = await Person(theatre).types("migrate check")
     assert theatre.cluster.objects == before, "changes nothing"
@@ -99,29 +76,6 @@ async def test_what_check_says_is_what_the_router_does(made, phase, weight, said
     assert theatre.phase == then
     written = {write[1:] for write in theatre.cluster.writes if write[1] != "Canary"}
     assert written == announced
-
-
-async def test_an_analysis_goes_on_and_a_promotion_is_finished_without_a_pod_that_starts_anew() -> None:
-    for made, phase, weight in ((_analysing, "Progressing", 30), (_copied, "Promoting", 50)):
-        theatre = await made()
-        left_by_flagger(theatre, phase, weight)
-        template = copy.deepcopy(theatre.cluster.of("Deployment", "podinfo-primary")["spec"]["template"])
-        for _ in range(10):
-            await theatre.fact()
-        assert theatre.weights() == (100 - weight, weight)
-        assert [write for write in theatre.cluster.writes if write[1] == "Deployment"] == []
-        theatre.unready.clear()
-        await theatre.settle()
-        shares = []
-        while theatre.asks():
-            await theatre.tick()
-            shares.append(theatre.weights()[1])
-            await theatre.settle()
-        assert (theatre.phase, theatre.weights(), theatre.replicas) == ("Succeeded", (100, 0), 0)
-        then = theatre.cluster.of("Deployment", "podinfo-primary")["spec"]["template"]
-        assert (then == template) == (phase == "Promoting"), "copied by us only if Flagger hadn't"
-        assert [share for share in shares if share] == ([40, 50, 50] if phase == "Progressing" else [])
-        assert len(theatre.canary["status"]["lastAppliedSpec"]) == 16
 
 
 async def test_what_was_only_taken_over_keeps_flaggers_hashes() -> None:

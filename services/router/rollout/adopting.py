@@ -21,12 +21,13 @@ def adopt(c: Context) -> Step:
     if c.state.phase is Phase.WAITING:
         return Step(notice(state, f"gate:{Phase.WAITING}"), (), (Purpose.CONFIRM_ROLLOUT, c.now))
     if c.state.phase is Phase.FINALISING:
-        return Step(replace(state, stage=Stage.DRAINING, weight=0), (), (Purpose.TIMER, c.now + c.spec.drain))
+        state = replace(state, stage=Stage.DRAINING, weight=0, rollout_started=c.now)
+        return Step(state, (), (Purpose.TIMER, c.now + c.spec.drain))
     if c.state.phase is Phase.PROMOTING:
         return _promoting(c, state)
     if c.state.phase in ANALYSING:
         return _analysing(c, state)
-    return starting.restart(replace(c, state=replace(state, weight=0)))
+    return starting.initialize(c)
 
 
 def _analysing(c: Context, state: State) -> Step:

@@ -160,3 +160,24 @@ def _with_timeout(theatre: Theatre) -> list[Json]:
     rules = copy.deepcopy(theatre.cluster.of("ApisixRoute", "podinfo")["spec"]["http"])
     rules[0]["timeout"] = {"read": "5s"}
     return list(rules)
+
+
+class TestAlike:
+    """What another controller's types have written out of nothing is no difference; anything that says something is."""
+
+    @pytest.mark.parametrize("nothing", [{"websocket": False}, {"exprs": []}, {"authentication": {}}, {"note": None}])
+    def test_values_that_say_nothing(self, nothing: Json) -> None:
+        rule = {"name": "method", "priority": 10000}
+        assert routes.alike({"http": [{**rule, **nothing}]}, {"http": [rule]})
+
+    @pytest.mark.parametrize(
+        "something",
+        [{"websocket": True}, {"enable": False}, {"retries": 0}, {"priority": 1}, {"timeout": {"read": "5s"}}],
+    )
+    def test_values_that_say_something(self, something: Json) -> None:
+        rule = {"name": "method", "priority": 10000}
+        assert not routes.alike({"http": [{**rule, **something}]}, {"http": [rule]})
+
+    def test_what_is_missing(self) -> None:
+        assert not routes.alike({"http": [{}]}, {"http": [{"websocket": False}]})
+        assert not routes.alike({"http": [{}, {}]}, {"http": [{}]})
