@@ -15,7 +15,8 @@ from services.analyzer.secrets import Secrets
 from services.analyzer.settings import AnalyzerSettings
 from services.analyzer.webhooks import Webhooks
 from shared.bus import broker as bus
-from shared.bus.consume import Delivery, consume
+from shared.bus.consume import consume
+from shared.bus.delivery import Delivery
 from shared.bus.markers import Markers
 from shared.bus.publish import Publisher
 from shared.kube import door as kube
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 
 SERVICE: Final = "analyzer"
 
-MAX_DELIVER: Final = 5
+MAX_DELIVER: Final = 20
 """Deliveries of a tick before it becomes a dead letter; its canary is then found by the router's sweep."""
 
 

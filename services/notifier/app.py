@@ -16,7 +16,8 @@ from services.notifier.ports import Objects
 from services.notifier.providers import Providers
 from services.notifier.settings import NotifierSettings
 from shared.bus import broker as bus
-from shared.bus.consume import Delivery, consume
+from shared.bus.consume import consume
+from shared.bus.delivery import Delivery
 from shared.bus.markers import Markers
 from shared.errors import Never, RetryLater
 from shared.http.webhooks import Webhooks

@@ -7,7 +7,8 @@ from pydantic import TypeAdapter
 
 from shared.bus import streams
 from shared.bus.broker import Broker
-from shared.bus.consume import Delivery, consume
+from shared.bus.consume import consume
+from shared.bus.delivery import Delivery
 from shared.errors import Conflict
 from shared.runtime.serve import Runtime
 from shared.wire import subjects

@@ -8,7 +8,8 @@
 | raises anything else: a fault of ours | goes back likewise, with a stack in the log; to the dead letters the tenth time |
 | is cancelled, because its time at shutdown is over | goes back at once |
 | wasn't called: undecodable, or of a schema older than the previous one | goes to the dead letters |
-| wasn't called: of a newer schema | goes back for half a minute, for a newer replica |
+| wasn't called: of a newer schema, or with words of one | goes back for a minute at the most, for a newer replica |
+| the same, and no newer replica came: a downgrade | what is asked anew anyway is dropped; what isn't, is read as far as we understand it |
 
 The server would silently keep a message that it has delivered `max_deliver` times. So what would go back on the last
 attempt but one is buried instead, and a message seen on the last attempt is buried unseen: its handler ended without a
@@ -23,10 +24,10 @@ Workers are as many subscribers, each of which pulls one message and handles it 
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from faststream import AckPolicy
 from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
@@ -35,13 +36,14 @@ from nats.errors import Error
 from opentelemetry.trace import SpanKind
 from pydantic import TypeAdapter, ValidationError
 
-from shared.bus import accounts, decoding, publish, streams
+from shared.bus import accounts, decoding, letters, publish, streams
 from shared.bus.broker import PULL_SECONDS
+from shared.bus.delivery import Delivered, Delivery
 from shared.errors import Never, RetryLater
 from shared.runtime import logs, telemetry
 from shared.runtime.serve import Runtime
 from shared.wire import subjects
-from shared.wire.messages import DeadLetter, Message
+from shared.wire.messages import Message
 
 log = logging.getLogger(__name__)
 
@@ -50,27 +52,8 @@ M = TypeVar("M", bound=Message)
 MOST_FAILURES: Final = 10
 """Attempts at a message that a fault of ours stands against; others may wait behind it."""
 
-NEWER_DELAY: Final = 30.0
-"""Seconds that a message of a newer wire schema is put back for; a rolling update takes about as long."""
-
-_LETTER_CHARACTERS: Final = 200_000
-"""Of a dead letter's body: JSON may make six bytes of one, and NATS accepts a megabyte."""
-
-
-class Delivery(Protocol):
-    """How a message came. A handler needs it rarely."""
-
-    @property
-    def attempts(self) -> int: ...
-
-    @property
-    def subject(self) -> str: ...
-    @property
-    def headers(self) -> Mapping[str, str]: ...
-
-    async def extend(self) -> None:
-        """Takes another `ack_wait` from now; happens by itself while the handler runs."""
-        ...
+NEWER_PATIENCE: Final = 60.0
+"""Seconds that a message of a newer wire schema waits for a newer replica; a rolling update takes about as long."""
 
 
 def consume(
@@ -87,6 +70,7 @@ def consume(
     max_deliver: int,
     longest_delay: float = 30.0,
     ack_wait: float = 30.0,
+    newer_patience: float = NEWER_PATIENCE,
 ) -> None:
     """Registers a consumer; it starts with `broker.connect`.
 
@@ -104,6 +88,8 @@ def consume(
         max_deliver=max_deliver,
         ack_wait=known.ack_wait if known else ack_wait,
         longest_delay=longest_delay,
+        asked_anew=known.asked_anew if known else False,
+        newer_patience=newer_patience,
     )
     for number in range(workers):
         subscriber = broker.subscriber(
@@ -127,26 +113,6 @@ async def _whole(message: NatsMessage) -> NatsMessage:
     return message
 
 
-@dataclass(slots=True)
-class _Delivered:
-    """A Delivery by NATS."""
-
-    raw: Msg
-    attempts: int
-    sequence: int
-
-    @property
-    def subject(self) -> str:
-        return self.raw.subject
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return self.raw.headers or {}
-
-    async def extend(self) -> None:
-        await self.raw.in_progress()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Consumer(Generic[M]):
     broker: NatsBroker
@@ -159,12 +125,14 @@ class _Consumer(Generic[M]):
     max_deliver: int
     ack_wait: float
     longest_delay: float
+    asked_anew: bool
+    newer_patience: float
 
     async def on_message(self, raw: Msg) -> None:
         """Never raises, except when it's cancelled."""
         clock, metrics = self.runtime.clock, self.runtime.metrics
         began = clock.monotonic()
-        delivery = _Delivered(raw, raw.metadata.num_delivered, raw.metadata.sequence.stream)
+        delivery = Delivered(raw)
         try:
             outcome = await self._settle(delivery)
         except (Error, OSError) as error:  # the answer didn't get through: the message comes again by itself
@@ -175,11 +143,18 @@ class _Consumer(Generic[M]):
         metrics.inc("serinus_messages_total", service=self.service, stream=self.stream, outcome=outcome)
         metrics.observe("serinus_message_seconds", clock.monotonic() - began, service=self.service, stream=self.stream)
 
-    async def _settle(self, delivery: _Delivered) -> str:
+    async def _settle(self, delivery: Delivered) -> str:
         try:
             message = decoding.decoded(self.decode, delivery.raw.data)
         except decoding.NewerSchema as error:
-            return await self._again(delivery, NEWER_DELAY, "newer", str(error))
+            if self._newer_may_come(delivery):
+                return await self._put_back(delivery, self.newer_patience / self._turns, "newer", str(error))
+            if self.asked_anew:
+                return await self._drop(delivery, str(error))
+            try:
+                message = self.decode.validate_json(delivery.raw.data)
+            except ValidationError:
+                return await self._bury(delivery, "newer", str(error))
         except decoding.OldSchema as error:
             return await self._bury(delivery, "schema", str(error))
         except ValidationError as error:
@@ -202,7 +177,7 @@ class _Consumer(Generic[M]):
         ):
             return await self._handle(message, delivery)
 
-    async def _handle(self, message: M, delivery: _Delivered) -> str:
+    async def _handle(self, message: M, delivery: Delivered) -> str:
         if delivery.attempts >= self.max_deliver:
             return await self._bury(delivery, "exhausted", f"{delivery.attempts - 1} attempts ended without a word")
         try:
@@ -221,31 +196,37 @@ class _Consumer(Generic[M]):
             if delivery.attempts >= MOST_FAILURES:
                 return await self._bury(delivery, "failed", f"{type(error).__name__}: {error}")
             return await self._again(delivery, 1.0, "failed", f"{type(error).__name__}: {error}")
-        await _acknowledge(delivery.raw)
+        await delivery.acknowledge()
         return "done"
 
-    async def _again(self, delivery: _Delivered, delay: float, outcome: str, why: str) -> str:
+    @property
+    def _turns(self) -> int:
+        """Deliveries that a message waits for a newer replica; the others are that replica's own."""
+        return self.max_deliver // 3
+
+    def _newer_may_come(self, delivery: Delivered) -> bool:
+        waited = (self.runtime.clock.now() - delivery.stored).total_seconds()
+        return delivery.attempts == 1 or (delivery.attempts <= self._turns and waited < self.newer_patience)
+
+    async def _drop(self, delivery: Delivered, why: str) -> str:
+        log.warning("%s message %s is left: no newer replica came for it: %s", self.stream, delivery.sequence, why)
+        await delivery.acknowledge()
+        return "left"
+
+    async def _again(self, delivery: Delivered, delay: float, outcome: str, why: str) -> str:
         if delivery.attempts >= self.max_deliver - 1:
             return await self._bury(delivery, "exhausted", f"attempt {delivery.attempts}: {why}")
-        if outcome != "newer":
-            delay = backoff(delay, delivery.attempts, self.longest_delay)
+        return await self._put_back(delivery, backoff(delay, delivery.attempts, self.longest_delay), outcome, why)
+
+    async def _put_back(self, delivery: Delivered, delay: float, outcome: str, why: str) -> str:
         level = logging.INFO if delivery.attempts > 1 or outcome != "retry" else logging.DEBUG
         log.log(level, "back to %s for %.2f s after attempt %s: %s", self.stream, delay, delivery.attempts, why)
         await delivery.raw.nak(delay)
         return outcome
 
-    async def _bury(self, delivery: _Delivered, reason: str, why: str) -> str:
+    async def _bury(self, delivery: Delivered, reason: str, why: str) -> str:
         """Dead letter first, acknowledgement after: rather two letters than none (the second has the same id)."""
-        letter = DeadLetter(
-            service=self.service,
-            reason=f"{reason}: {why}",
-            subject=delivery.subject,
-            stream=self.stream,
-            stream_seq=delivery.sequence,
-            deliveries=delivery.attempts,
-            headers=dict(delivery.headers),
-            body=delivery.raw.data.decode(errors="replace")[:_LETTER_CHARACTERS],
-        )
+        letter = letters.letter(self.service, f"{reason}: {why}", self.stream, delivery)
         while True:
             try:
                 await publish.Publisher(self.broker, self.runtime).publish(
@@ -264,11 +245,11 @@ class _Consumer(Generic[M]):
                 await asyncio.sleep(1.0)
         log.error("given up %s message %s on %s: %s", self.stream, delivery.sequence, delivery.subject, letter.reason)
         self.runtime.metrics.inc("serinus_dead_letters_total", service=self.service, reason=reason)
-        await _acknowledge(delivery.raw)
+        await delivery.acknowledge()
         return "dead"
 
     @asynccontextmanager
-    async def _extending(self, delivery: _Delivered) -> AsyncIterator[None]:
+    async def _extending(self, delivery: Delivered) -> AsyncIterator[None]:
         """Tells the server every third of `ack_wait` that the handler is still at work."""
 
         async def keep() -> None:
@@ -290,10 +271,3 @@ def backoff(delay: float, attempts: int, longest: float) -> float:
     if delay <= 0:
         delay = 0.0 if attempts <= 1 else 0.05
     return min(longest, delay * 2.0 ** min(attempts - 1, 30))
-
-
-async def _acknowledge(raw: Msg) -> None:
-    try:
-        await raw.ack_sync(timeout=2.0)
-    except TimeoutError:  # disconnected: this one is buffered and sent after the reconnect
-        await raw.ack()

@@ -1,6 +1,6 @@
 """Bytes to messages: which wire schemas this code reads, and how it tells a newer writer from a broken one."""
 
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
@@ -9,6 +9,10 @@ from shared.errors import Never
 from shared.wire.messages import SCHEMA, CanaryRef, Message, Notice
 
 M = TypeVar("M", bound=Message)
+
+
+_WORDS: Final = frozenset({"enum", "literal_error", "union_tag_invalid"})
+"""What pydantic calls a word that isn't among those that a field may hold."""
 
 
 class NewerSchema(Exception):
@@ -24,8 +28,11 @@ def decoded(decode: TypeAdapter[M], body: bytes) -> M:
     try:
         message = decode.validate_json(body)
         wire: object = message.wire
-    except ValidationError:
+    except ValidationError as error:
         wire = _wire(body)
+        if wire == SCHEMA and {each["type"] for each in error.errors()} <= _WORDS:
+            word = error.errors()[0]
+            raise NewerSchema(f"a word that came later: {word['loc']} is {word['input']!r}") from error
         if not isinstance(wire, int) or SCHEMA - 1 <= wire <= SCHEMA:
             raise
         message = None

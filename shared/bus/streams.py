@@ -34,6 +34,8 @@ class Durable:
     ack_wait: float = 30.0
     max_deliver: int = 20
     max_ack_pending: int
+    asked_anew: bool = False
+    """The router's sweep notices when one of these messages is missing: one that nobody understands may go."""
 
     def config(self) -> Config:
         config: Config = {
@@ -62,18 +64,18 @@ DURABLES: Final[tuple[Durable, ...]] = (
             ack_wait=5.0,
             max_deliver=INBOX_DELIVERIES,
             max_ack_pending=1,
+            asked_anew=True,
         )
         for number in range(subjects.PARTITIONS)
     ),
-    # Short, because a dead replica's tick waits so long, and who lives extends it while webhooks take their time; few
-    # deliveries, because the sweep arms a lost tick again.
+    # Short, because a dead replica's tick waits so long, and who lives extends it while webhooks take their time.
     Durable(
         stream=subjects.TICK_STREAM,
         name=subjects.ANALYZER_DURABLE,
         filter_subject="serinus.tick.>",
         ack_wait=15.0,
-        max_deliver=5,
         max_ack_pending=4096,
+        asked_anew=True,
     ),
     *(
         Durable(stream=subjects.NOTICE_STREAM, name=name, max_ack_pending=256)

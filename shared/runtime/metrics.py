@@ -133,7 +133,7 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         kind="counter",
         labels=("service", "stream", "outcome"),
         services=_CONSUMERS,
-        meaning="Deliveries by outcome: done, retry (put back), newer (put back: a newer wire schema), failed (put back: an error of ours), dead.",
+        meaning="Deliveries by outcome: done, retry (put back), newer (put back: a newer wire schema), left (of a newer schema, and no newer replica came), failed (put back: an error of ours), dead.",
     ),
     Metric(
         name="serinus_message_seconds",

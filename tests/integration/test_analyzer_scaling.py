@@ -16,7 +16,8 @@ from pydantic import TypeAdapter
 
 from sandbox.nats import NatsServer
 from shared.bus.broker import Broker
-from shared.bus.consume import Delivery, consume
+from shared.bus.consume import consume
+from shared.bus.delivery import Delivery
 from shared.bus.publish import Publisher
 from shared.runtime.serve import Runtime
 from shared.wire import subjects

@@ -1,7 +1,6 @@
 """What becomes of a message after its handler, on a real server; `shared/bus/consume.py` opens with the table."""
 
 import asyncio
-import json
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import pairwise
@@ -13,7 +12,8 @@ from pydantic import TypeAdapter
 
 from sandbox.nats import NatsServer
 from shared.bus.broker import Broker
-from shared.bus.consume import Delivery, consume
+from shared.bus.consume import consume
+from shared.bus.delivery import Delivery
 from shared.errors import Never, RetryLater
 from shared.runtime.serve import Runtime
 from shared.wire import subjects
@@ -42,7 +42,10 @@ async def admin(server: NatsServer) -> AsyncIterator[Plain]:
 
 
 def router(
-    handle: Callable[[Handled, Delivery], Awaitable[None]], max_deliver: int = 20, longest_delay: float = 30.0
+    handle: Callable[[Handled, Delivery], Awaitable[None]],
+    max_deliver: int = 20,
+    longest_delay: float = 30.0,
+    **more: Any,
 ) -> Callable[[Broker, Runtime], None]:
     """Registers a handler on all partitions, as the router does."""
 
@@ -59,6 +62,7 @@ def router(
                 service="router",
                 max_deliver=max_deliver,
                 longest_delay=longest_delay,
+                **more,
             )
 
     return register
@@ -175,17 +179,6 @@ async def test_what_cant_be_read_is_a_dead_letter_and_blocks_nobody(
         assert letter.reason.startswith(f"{reason}: ")
         assert letter.body == body.decode(errors="replace")
         assert seen == [fact()]
-
-
-async def test_a_newer_wire_schema_goes_back_for_a_newer_replica(server: NatsServer, admin: Plain) -> None:
-    async def handle(_: Handled, __: Delivery) -> None:
-        raise AssertionError("can't be read")
-
-    async with joined(server, "router", router(handle)) as place:
-        await put(admin, json.dumps({"kind": "unheard-of", "wire": SCHEMA + 1}).encode())
-        await until(lambda: outcomes(place.runtime)["newer"])
-        assert (await admin.state("INBOX"))["messages"] == 1
-        assert (await admin.state("DEAD"))["messages"] == 0
 
 
 async def test_out_of_attempts_is_a_dead_letter(server: NatsServer, admin: Plain) -> None:

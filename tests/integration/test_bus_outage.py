@@ -10,7 +10,8 @@ import pytest_asyncio
 
 from sandbox.nats import NatsServer
 from shared.bus.broker import Broker
-from shared.bus.consume import Delivery, consume
+from shared.bus.consume import consume
+from shared.bus.delivery import Delivery
 from shared.errors import RetryLater
 from shared.runtime.serve import Runtime
 from shared.wire import subjects

@@ -11,7 +11,8 @@ from pydantic import TypeAdapter
 
 from sandbox.nats import NatsServer
 from shared.bus.broker import Broker
-from shared.bus.consume import Delivery, consume
+from shared.bus.consume import consume
+from shared.bus.delivery import Delivery
 from shared.bus.markers import Markers, State
 from shared.bus.publish import Publisher
 from shared.errors import Never, RetryLater

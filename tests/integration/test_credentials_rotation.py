@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from shared.bus import accounts, bootstrap
-from shared.bus.consume import Delivery
+from shared.bus.delivery import Delivery
 from shared.bus.publish import Publisher
 from shared.bus.settings import BootstrapSettings
 from shared.errors import RetryLater

@@ -34,6 +34,16 @@ def test_a_newer_schema_neednt_look_valid(change: dict[str, object]) -> None:
         decoded(**{"wire": SCHEMA + 1, **change})
 
 
+@pytest.mark.parametrize("change", [{"kind": "unheard-of"}, {"kind": "verdict", "purpose": "unheard-of"}])
+def test_a_word_of_a_newer_writer_is_a_newer_schema_too(change: dict[str, object]) -> None:
+    """What a release adds to an enumeration, an older one can't read."""
+    verdict = {
+        "tick": {"revision": "r", "seq": 1, "due": "2026-01-01T00:00:00Z"}, "purpose": "analysis", "outcome": "pass",
+    }  # fmt: skip
+    with pytest.raises(decoding.NewerSchema, match="unheard-of"):
+        decoded(**{"wire": SCHEMA, **verdict, **change})
+
+
 @pytest.mark.parametrize("change", [{}, {"kind": "forgotten"}])
 def test_an_older_schema_is_refused_as_such(change: dict[str, object]) -> None:
     with pytest.raises(decoding.OldSchema):
