@@ -36,7 +36,7 @@ def of(canary: Canary, transition: Json, checks: tuple[wire.Check, ...], revisio
             canary=canary.ref,
             seq=json.number(event, "seq"),
             at=datetime.fromisoformat(json.text(transition, "at")),
-            type=wire.EventType(json.text(event, "type")),
+            type=_type(json.text(event, "type")),
             event_type="Warning" if json.text(event, "eventType") == "Warning" else "Normal",
             message=json.text(event, "message"),
             phase=json.text(transition, "phase"),
@@ -49,6 +49,11 @@ def of(canary: Canary, transition: Json, checks: tuple[wire.Check, ...], revisio
         )
         told.append(_publication(canary, data, json.mapping(event, "alert"), configs))
     return tuple(told)
+
+
+def _type(word: str) -> wire.EventType:
+    """Of a newer version's event, whose type we don't know, the text tells all the same."""
+    return wire.EventType(word) if word in set(wire.EventType) else wire.EventType.WARNING
 
 
 def _publication(

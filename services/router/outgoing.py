@@ -71,6 +71,13 @@ class Outgoing:
             level = logging.ERROR if each.event.data.message.startswith(_ERRORS) else logging.INFO
             log.log(level, "%s", each.event.data.message)
 
+    async def tell(self, notice: wire.Notice) -> None:
+        """What is no event of a rollout."""
+        event = notice.event
+        subject = subjects.notice(event.canary.namespace, event.canary.name)
+        await self._bus.publish(subject, notice, stream=subjects.NOTICE_STREAM, message_id=notice.id)
+        log.warning("%s", event.message)
+
     async def _last_published(self, canary: Canary) -> int:
         subject = subjects.rollout(canary.spec.namespace, canary.spec.name, ">")
         last = await self._bus.last(subjects.ROLLOUT_STREAM, subject)

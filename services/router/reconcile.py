@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from services.router import inbound, nodes, notices, observe, parse, policy, status
+from services.router import beyond, inbound, nodes, notices, observe, parse, policy, status
 from services.router.converge import Converge, Trouble
 from services.router.found import Found
 from services.router.nodes import Node
@@ -94,6 +94,8 @@ class Reconciler:
         message, checks = inbound.message(received), inbound.checks(received)
         for _ in range(MOST_STEPS):
             document = self._world.cache(kinds.CANARY).get(received.canary.namespace, received.canary.name)
+            if document is not None and self.ours(document) and (problem := beyond.problem(document)):
+                await self._leave(document, problem)
             if document is None or json.uid(document) != received.canary.uid or not self.concerns(document):
                 self._outgoing.forget(received.canary.uid)
                 return
@@ -107,8 +109,20 @@ class Reconciler:
         return ownership.ours(document, self._rules.default_provider)
 
     def concerns(self, document: Json) -> bool:
-        """Ours, and not on its way out without anything left to do."""
-        return self.ours(document) and not parse.leaving(document)
+        """Ours, with a status that we can read, and not on its way out without anything left to do."""
+        return self.ours(document) and not parse.leaving(document) and not beyond.problem(document)
+
+    async def _leave(self, document: Json, problem: str) -> None:
+        """To a newer replica, which may be there still; or, told to people, as it stands."""
+        now = self._clock.now()
+        if beyond.moved_lately(document, now):
+            raise RetryLater(problem, delay=1.0)
+        if (patch := beyond.patch(document, problem, now)) is None:
+            return
+        await self._outgoing.tell(beyond.notice(self._read(document)[0], problem, now))
+        namespace, name = json.namespace(document), json.name(document)
+        answer = await self._cluster.patch(kinds.CANARY, namespace, name, patch, subresource="status")
+        self._world.cache(kinds.CANARY).absorb(answer)
 
     async def _step(self, document: Json, message: Message, checks: tuple[wire.Check, ...]) -> bool:
         """One round; True if another one may find more to do."""

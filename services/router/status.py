@@ -146,18 +146,34 @@ def _own(old: Json, decision: Decision, recorded: Recorded, now: datetime) -> Js
         supported=state.supported,
         observedGeneration=recorded.generation,
         configs=dict(recorded.configs or {}),
-        nodes=[_node(node) for node in recorded.nodes],
+        nodes=_nodes(own, recorded.nodes),
         transitions=[*_kept(old), _transition(decision, recorded.cause, now)],
     )
     _set(own, "writers", dict(recorded.writers))
-    _set(own, "tick", tick and {
+    _set(own, "tick", tick and _same(own, "tick", "seq", {
         "seq": tick.seq, "due": stamp(tick.due), "purpose": str(tick.purpose), "revision": tick.revision,
-    })  # fmt: skip
-    _set(own, "hold", state.hold and {"reason": state.hold.reason, "since": stamp(state.hold.since)})
+    }))  # fmt: skip
+    _set(own, "hold", state.hold and _same(own, "hold", "since", {
+        "reason": state.hold.reason, "since": stamp(state.hold.since),
+    }))  # fmt: skip
     _set(own, "rolloutStartedAt", state.rollout_started and stamp(state.rollout_started))
     _set(own, "analysisStartedAt", state.analysis_started and stamp(state.analysis_started))
     _set(own, "stepStartedAt", state.step_started and stamp(state.step_started))
     return own
+
+
+def _same(own: Json, key: str, identity: str, new: Json) -> Json:
+    """With what a newer version has noted of the same thing."""
+    old = json.mapping(own, key)
+    return {**old, **new} if old.get(identity) == new[identity] else new
+
+
+def _nodes(own: Json, nodes: tuple[Node, ...]) -> list[Json]:
+    had = {json.text(each, "address"): each for each in json.items(own, "nodes")}
+    found = [{**had.get(node.address, {}), "address": node.address, "lastSeen": stamp(node.seen)} for node in nodes]
+    for each, node in zip(found, nodes, strict=True):
+        _set(each, "former", node.former)
+    return found
 
 
 def _set(target: Json, key: str, value: object) -> None:
@@ -211,19 +227,20 @@ def _conditions(old: Json, state: State, kind: str, now: datetime) -> list[Json]
         message = message.format(kind=kind)
         if state.hold and state.hold.reason.startswith(HELD):
             message += f" On hold: {state.hold.reason.removeprefix(HELD)}."
-        found.append(_condition(had.get("Promoted"), "Promoted", value, str(state.phase), message, now))
+        found.append(condition(had.get("Promoted"), "Promoted", value, str(state.phase), message, now))
     if not state.supported or "Supported" in had:
         reasons = [
             notice.removeprefix("block:refused: ") for notice in state.noticed if notice.startswith("block:refused")
         ]
         value, reason = ("True", "Supported") if state.supported else ("False", "Refused")
         found.append(
-            _condition(had.get("Supported"), "Supported", value, reason, "; ".join(reasons) or "Supported.", now)
+            condition(had.get("Supported"), "Supported", value, reason, "; ".join(reasons) or "Supported.", now)
         )
     return found
 
 
-def _condition(had: Json | None, kind: str, value: str, reason: str, message: str, now: datetime) -> Json:
+def condition(had: Json | None, kind: str, value: str, reason: str, message: str, now: datetime) -> Json:
+    """The condition as it should be: the one that was there, where it says the same."""
     same = had is not None and had.get("status") == value
     if had is not None and same and had.get("reason") == reason and had.get("message") == message:
         return had
@@ -252,11 +269,6 @@ def in_doubt(document: Json) -> list[Json]:
     while first > 0 and direct(transitions[first]):
         first -= 1
     return transitions[max(first, 0) :]
-
-
-def _node(node: Node) -> Json:
-    found: Json = {"address": node.address, "lastSeen": stamp(node.seen)}
-    return found | ({"former": True} if node.former else {})
 
 
 def known_nodes(document: Json) -> tuple[Node, ...]:

@@ -72,10 +72,8 @@ def consume(
     ack_wait: float = 30.0,
     newer_patience: float = NEWER_PATIENCE,
 ) -> None:
-    """Registers a consumer; it starts with `broker.connect`.
-
-    `max_deliver` and `ack_wait` are the durable's; `longest_delay` bounds how long a message goes back for, seconds all.
-    """
+    """Registers a consumer, which starts with `broker.connect`. `max_deliver` and `ack_wait` are the durable's;
+    `longest_delay` bounds how long a message goes back for, seconds all."""
     known = streams.durable(stream, durable)
     consumer = _Consumer(
         broker=broker,
