@@ -7,6 +7,7 @@ The source route is never changed. The generated one holds the managed rule alon
 import copy
 from typing import Final
 
+from services.router.shape import Shape
 from shared.canary.names import Names
 from shared.kube import json
 from shared.kube.json import Json
@@ -51,14 +52,14 @@ def managed_rule(source: Json | None, names: Names, namespace: str) -> Json:
     raise NoRoute(f"Can not find {names.apex} backend on apisix route {route} ")
 
 
-def generated_spec(source: Json, names: Names, namespace: str, weight: int) -> Json:
-    """The generated route's spec with `weight` percent on the canary. Raises NoRoute."""
+def generated_spec(source: Json, names: Names, namespace: str, shape: Shape) -> Json:
+    """The generated route's spec for this shape of traffic. Raises NoRoute."""
     rule = copy.deepcopy(managed_rule(source, names, namespace))
     backend = json.items(rule, "backends")[0]
     rule["priority"] = PRIORITY
     rule["backends"] = [
-        {**backend, "serviceName": names.primary_service, "weight": 100 - weight},
-        {**copy.deepcopy(backend), "serviceName": names.canary_service, "weight": weight},
+        {**backend, "serviceName": names.primary_service, "weight": 100 - shape.weight},
+        {**copy.deepcopy(backend), "serviceName": names.canary_service, "weight": shape.weight},
     ]
     # `stream` entries would claim the same ingress port twice (W-A12).
     kept = {key: copy.deepcopy(value) for key, value in json.mapping(source, "spec").items() if key != "stream"}

@@ -13,6 +13,7 @@ from services.router.found import Found, target_revision
 from services.router.objects import OPT_OUT, NoSelector, Options, Wanted, owner, selector
 from services.router.parse import Canary
 from services.router.rollout.state import SETTLED, Phase, Stage, State, untouched
+from services.router.shape import Shape
 from shared.kube import json, kinds
 
 CHECKSUM: Final = "serinus.dev/checksum"
@@ -88,7 +89,7 @@ def _route(canary: Canary, state: State, found: Found) -> Iterable[Wanted]:
     source, name = found.source_route, canary.names.canary_route
     weight = 0 if observe.aborting(canary, state, found) else state.weight
     try:
-        spec = routes.generated_spec(source or {}, canary.names, canary.spec.namespace, weight)
+        spec = routes.generated_spec(source or {}, canary.names, canary.spec.namespace, Shape(weight=weight))
     except routes.NoRoute:
         # The source is gone or unusable: people have been told. What it generated keeps serving, with our weights.
         if found.route is not None:

@@ -8,6 +8,7 @@ import yaml
 from services.router import routes
 from services.router.converge import difference
 from services.router.objects import Wanted
+from services.router.shape import Shape
 from shared.canary.names import Names
 from shared.kube import kinds
 from shared.kube.json import Json
@@ -17,7 +18,7 @@ NAMES = Names(target="podinfo", apex="podinfo", route="podinfo")
 
 
 def test_the_guides_route() -> None:
-    spec = routes.generated_spec(guide("route"), NAMES, "test", 10)
+    spec = routes.generated_spec(guide("route"), NAMES, "test", Shape(weight=10))
     rule = spec["http"][0]
     assert rule["priority"] == 10000
     assert rule["name"] == "method"
@@ -54,7 +55,7 @@ def test_no_field_is_lost_or_made_up() -> None:
     """W-A12, W-A13."""
     source = rich()
     before = copy.deepcopy(source)
-    spec = routes.generated_spec(source, NAMES, "test", 0)
+    spec = routes.generated_spec(source, NAMES, "test", Shape())
     assert source == before, "the source route is never changed"
     rule = {key: value for key, value in spec["http"][0].items() if key not in {"priority", "backends"}}
     assert rule == {
@@ -71,7 +72,7 @@ def test_no_field_is_lost_or_made_up() -> None:
 
 def test_integers_stay_integers_and_an_unchanged_route_is_not_rewritten() -> None:
     """W-A1: Flagger turns 1000 into 1000.0 and rewrites the route every ten seconds."""
-    spec = routes.generated_spec(rich(), NAMES, "test", 30)
+    spec = routes.generated_spec(rich(), NAMES, "test", Shape(weight=30))
     count = spec["http"][0]["plugins"][0]["config"]["count"]
     assert (count, type(count)) == (1000, int)
     have = {"metadata": {"name": "podinfo-podinfo-canary"}, "spec": copy.deepcopy(spec)}
