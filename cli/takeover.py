@@ -77,7 +77,8 @@ async def outlook(world: World, document: Json, options: Options, now: datetime)
 
 
 async def _found(world: World, canary: Canary, options: Options, now: datetime) -> Found:
-    found = await world.found(canary, invalid=_invalid(canary.document), hold=policy.contested(canary.document, now))
+    hold = policy.contested(canary.document, canary.spec.interval, now)
+    found = await world.found(canary, invalid=_invalid(canary.document), hold=hold)
     if found.target is None or found.config_problem:
         return found
     try:

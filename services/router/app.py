@@ -12,13 +12,13 @@ from services.router.gauges import Gauges
 from services.router.objects import Options
 from services.router.ports import Cache
 from services.router.reconcile import Reconciler, Rules
-from services.router.schema import Schema, slim
+from services.router.schema import GLANCE, Gate, Schema, slim
 from services.router.settings import RouterSettings
 from services.router.sweep import Sweep
 from services.router.world import METADATA_ONLY, WATCHED, World
 from shared.bus import broker as bus
 from shared.bus.publish import Publisher
-from shared.kube import door, kinds, measures, versions
+from shared.kube import door, json, kinds, measures, versions
 from shared.kube.caches import Caches, Follow
 from shared.kube.events import Events
 from shared.kube.informer import Informer, slim_managed_fields
@@ -72,15 +72,12 @@ async def app(settings: RouterSettings, runtime: Runtime) -> None:
 
     def canary_changed(kind: Kind, old: Json | None, new: Json | None) -> None:
         if kind == kinds.CANARY and reconciler.ours(new or old or {}):
+            world.memory.learn(new) if new else world.memory.forget(json.uid(old))
             gauges.changed(old, new)
-
-    def show_schema() -> None:
-        runtime.metrics.set("serinus_crd_incompatible", 1 if schema.problem else 0)
-        runtime.health.set("crds", not schema.problem, schema.problem)
 
     def crd_changed(old: Json | None, new: Json | None) -> None:
         if schema.changed(old, new):
-            show_schema()
+            _show(schema, runtime)
 
     follow = _followed(tracking=settings.enable_config_tracking)
     caches = Caches(
@@ -93,26 +90,34 @@ async def app(settings: RouterSettings, runtime: Runtime) -> None:
     kept: dict[Kind, Cache] = {kind: Kept(caches, kind) for kind in follow}
     world = World(kept, cluster, tracking=settings.enable_config_tracking)
     reconciler = Reconciler(
-        world,
-        cluster,
-        publisher,
-        runtime.clock,
-        _rules(settings),
-        schema_problem=lambda: schema.problem,
-        on_commit=gauges.committed,
+        world, cluster, publisher, runtime.clock, _rules(settings),
+        schema_problem=lambda: schema.problem, on_commit=gauges.committed,
         on_stale=lambda: runtime.metrics.inc("serinus_stale_messages_total"),
-    )
-    handlers.register(broker, reconciler, runtime)
+    )  # fmt: skip
+    canaries, events = kept[kinds.CANARY], Events(cluster)
+    gate = Gate(schema, canaries, reconciler.concerns, events, runtime.clock)
+    handlers.register(broker, reconciler, runtime, gate.passed)
     await _sync(cluster, caches, crds, runtime)
-    show_schema()
+    _show(schema, runtime)
+    await gate.once()
+    runtime.spawn("look at the CRD", _every(GLANCE, gate.once))
     answers = partial(broker.answers, subjects.INBOX_STREAM, subjects.router_durable(0))
-    canaries, clock, period = kept[kinds.CANARY], runtime.clock, settings.sweep_seconds
-    events, metrics, outages = Events(cluster), runtime.metrics, lambda: broker.link.outages
+    clock, metrics, period, outages = (
+        runtime.clock,
+        runtime.metrics,
+        settings.sweep_seconds,
+        lambda: broker.link.outages,
+    )
     watch = BusWatch(answers, canaries, reconciler, events, clock, metrics, outages)
     runtime.spawn("watch of the bus", _every(LOOK, watch.once))
     await bus.connect(broker, runtime)
     sweep = Sweep(canaries, reconciler, publisher, clock, metrics, period, outages)
     runtime.spawn("sweep", _every(period, sweep.once, but=broker.link.down))
+
+
+def _show(schema: Schema, runtime: Runtime) -> None:
+    runtime.metrics.set("serinus_crd_incompatible", 1 if schema.problem else 0)
+    runtime.health.set("crds", not schema.problem, schema.problem)
 
 
 def _gauges(settings: RouterSettings, runtime: Runtime) -> Gauges:

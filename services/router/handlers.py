@@ -1,6 +1,6 @@
 """From the inbox to the reconciler: one durable a partition, one message of a partition at a time."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from pydantic import TypeAdapter
@@ -28,10 +28,14 @@ class Handles(Protocol):
     async def refresh(self, ref: CanaryRef) -> None: ...
 
 
-def register(broker: Broker, reconciler: Handles, runtime: Runtime) -> None:
-    """All replicas serve all partitions; the bus lets one message of a partition be under way."""
+def register(broker: Broker, reconciler: Handles, runtime: Runtime, passed: Callable[[], Awaitable[None]]) -> None:
+    """All replicas serve all partitions; the bus lets one message of a partition be under way.
+
+    `passed` returns when writing is possible: a message that waits there doesn't use up its attempts.
+    """
 
     async def handle(message: Fact | Verdict | Nudge, _: Delivery) -> None:
+        await passed()
         await decide(reconciler, message, lambda: runtime.metrics.inc("serinus_commit_conflicts_total"))
 
     for partition in range(subjects.PARTITIONS):

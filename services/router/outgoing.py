@@ -53,7 +53,7 @@ class Outgoing:
         if not transitions or (known or 0) >= state.seq:
             return
         if known is None or len(transitions) > 1:
-            known = max(known or 0, await self._last_published(canary))
+            known = max(known or 0, await self.last_published(canary))
         for transition in transitions:
             behind = checks if json.text(transition, "cause") == cause else ()
             await self._publish(canary, notices.of(canary, transition, behind, state.revision), known)
@@ -78,7 +78,8 @@ class Outgoing:
         await self._bus.publish(subject, notice, stream=subjects.NOTICE_STREAM, message_id=notice.id)
         log.warning("%s", event.message)
 
-    async def _last_published(self, canary: Canary) -> int:
+    async def last_published(self, canary: Canary) -> int:
+        """The number of the last event that the stream shows of this Canary object."""
         subject = subjects.rollout(canary.spec.namespace, canary.spec.name, ">")
         last = await self._bus.last(subjects.ROLLOUT_STREAM, subject)
         # Its id says all that counts here; the event may be a newer version's, of a type that we don't know.

@@ -22,6 +22,18 @@ def merge_patch(have: Json, want: Json, *, exact: bool = True) -> Json:
     return patch
 
 
+def whole(want: Json, patch: Json) -> Json:
+    """`patch`, which leads to `want`, with all that it leaves alone spelled out: for whoever may have lost it."""
+    made = dict(want)
+    for key, change in patch.items():
+        inner = want.get(key)
+        if change is None:
+            made[key] = None
+        elif isinstance(change, dict) and isinstance(inner, dict):
+            made[key] = whole(inner, change)
+    return made
+
+
 def _change(have: Any, want: Any, exact: bool) -> Any:
     if want == {} and have is None and not exact:
         return _SAME  # no keys of ours, and an API server drops an empty map

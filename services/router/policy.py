@@ -13,10 +13,11 @@ from shared.kube import json
 from shared.kube.json import Json
 
 QUIET: Final = timedelta(minutes=2)
-"""Another controller writes at least once an interval while it acts; one that was silent for so long has let go."""
+"""Another controller writes about once an interval while it acts; one that was silent for two, and for so long, has let
+go."""
 
 
-def contested(canary: Json, now: datetime) -> str:
+def contested(canary: Json, interval: timedelta, now: datetime) -> str:
     """Does somebody else write the status of this Canary after us? The reason to hold it, or an empty text.
 
     The status remembers which foreign writes were there when we last wrote it unopposed: Flagger's last one before
@@ -28,9 +29,9 @@ def contested(canary: Json, now: datetime) -> str:
         return ""
     known = json.mapping(own, "writers")
     for manager, written in sorted(writers.items()):
-        fresh = written != "" and now - datetime.fromisoformat(written) < QUIET
+        fresh = written != "" and now - datetime.fromisoformat(written) < max(QUIET, 2 * interval)
         if manager != ownership.ROUTER and fresh and known.get(manager) != written:
-            return f"contested by {manager}, which writes its status too"
+            return f"another controller ({manager}) writes this Canary"
     return ""
 
 

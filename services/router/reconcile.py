@@ -16,14 +16,15 @@ from services.router.nodes import Node
 from services.router.objects import NoSelector, Options, selector
 from services.router.outgoing import Outgoing
 from services.router.parse import Canary
-from services.router.patches import merge_patch
+from services.router.patches import merge_patch, whole
 from services.router.ports import Bus, Writes
 from services.router.questions import Scene
 from services.router.rollout import machine
 from services.router.rollout.inputs import Judged, Look, Message
 from services.router.rollout.machine import Decision
 from services.router.rollout.readiness import unready
-from services.router.rollout.state import UNDER_WAY, State
+from services.router.rollout.state import UNDER_WAY, State, untouched
+from services.router.schema import FOREIGN
 from services.router.world import World
 from shared.canary import ownership
 from shared.canary.resource import InvalidCanary, seconds
@@ -92,12 +93,14 @@ class Reconciler:
         if isinstance(received, wire.Nudge) and received.reason == "overdue":
             self._outgoing.doubt(received.canary.uid)
         message, checks = inbound.message(received), inbound.checks(received)
+        await self._world.assure(received.canary.namespace, received.canary.name)
         for _ in range(MOST_STEPS):
-            document = self._world.cache(kinds.CANARY).get(received.canary.namespace, received.canary.name)
+            document = self._world.canary(received.canary.namespace, received.canary.name)
             if document is not None and self.ours(document) and (problem := beyond.problem(document)):
                 await self._leave(document, problem)
             if document is None or json.uid(document) != received.canary.uid or not self.concerns(document):
                 self._outgoing.forget(received.canary.uid)
+                self._world.memory.forget(received.canary.uid)
                 return
             if not await self._step(document, message, checks):
                 return
@@ -128,6 +131,8 @@ class Reconciler:
         """One round; True if another one may find more to do."""
         canary, invalid = self._read(document)
         state = status.decode(document)
+        if untouched(state):  # numbers that were given once are never given again
+            state = replace(state, seq=await self._outgoing.last_published(canary))
         found = await self._found(canary, invalid)
         try:
             if await self._converge.run(canary, state, found):
@@ -160,6 +165,7 @@ class Reconciler:
         """
         if problem := self._schema_problem():
             raise RetryLater(problem, delay=5.0)
+        document = self._world.memory.recalled(document)
         for _ in range(MOST_STEPS):
             canary, invalid = self._read(document)
             state, found = status.decode(document), await self._found(canary, invalid)
@@ -181,7 +187,7 @@ class Reconciler:
 
     def _again(self, canary: Canary) -> Canary:
         """With the version that our own write has made."""
-        latest = self._world.cache(kinds.CANARY).get(canary.spec.namespace, canary.spec.name)
+        latest = self._world.canary(canary.spec.namespace, canary.spec.name)
         return replace(canary, document=latest or canary.document)
 
     def _read(self, document: Json) -> tuple[Canary, str]:
@@ -191,7 +197,7 @@ class Reconciler:
             return parse.broken(document, self._rules.drain), str(error)
 
     async def _found(self, canary: Canary, invalid: str) -> Found:
-        hold = policy.contested(canary.document, self._clock.now())
+        hold = policy.contested(canary.document, canary.spec.interval, self._clock.now())
         found = await self._world.found(canary, invalid=invalid, hold=hold)
         if found.target is None or found.config_problem:
             return found
@@ -223,14 +229,15 @@ class Reconciler:
             writers=json.mapping(own, "writers") if found.hold else writers,
         )
         new = status.encode(document, decision, recorded, now)
-        patch = {
-            "metadata": {"resourceVersion": json.version(document)},
-            "status": merge_patch(json.mapping(document, "status"), new),
-        }
         namespace, name = canary.spec.namespace, canary.spec.name
+        change = merge_patch(json.mapping(document, "status"), new)
+        if self._world.wiped(namespace, name):
+            change = whole(new, change)
+        patch = {"metadata": {"resourceVersion": json.version(document)}, "status": change}
         answer = await self._cluster.patch(kinds.CANARY, namespace, name, patch, subresource="status")
         if json.number(answer, "status", "serinus", "transition") != decision.state.transition:
-            raise RetryLater("the Canary CRD drops our status fields: apply k8s/crds", delay=10.0)
+            raise RetryLater(FOREIGN, delay=10.0)
+        self._world.memory.learn(answer)
         self._world.cache(kinds.CANARY).absorb(answer)
 
     async def refresh(self, ref: wire.CanaryRef) -> None:
@@ -252,8 +259,9 @@ class Reconciler:
 
         Reads caches only; a canary that isn't rolling out costs nothing but this.
         """
-        if not self.concerns(document):
+        if not self.concerns(document) or self._schema_problem():
             return ""
+        document = self._world.memory.recalled(document)
         state = status.decode(document)
         if state.tick is not None and state.tick.due + grace < now:
             return "overdue"

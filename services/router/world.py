@@ -10,6 +10,7 @@ from typing import Final
 
 from services.router import nodes, wanted
 from services.router.found import Found
+from services.router.memory import Memory
 from services.router.parse import Canary
 from services.router.ports import Cache, Writes
 from shared.canary import configs
@@ -46,10 +47,31 @@ class World:
         self._caches = caches
         self._cluster = cluster
         self._tracking = tracking
+        self.memory = Memory()
         self._checksums: dict[tuple[str, str, str], tuple[str, str | None]] = {}
 
     def cache(self, kind: Kind) -> Cache:
         return self._caches[kind]
+
+    def canary(self, namespace: str, name: str) -> Json | None:
+        """The Canary as the watch last showed it, with what others have wiped out of its status."""
+        document = self.cache(kinds.CANARY).get(namespace, name)
+        if document is None:
+            return None
+        self.memory.learn(document)
+        return self.memory.recalled(document)
+
+    def wiped(self, namespace: str, name: str) -> bool:
+        """Does the status lack what we wrote there?"""
+        document = self.cache(kinds.CANARY).get(namespace, name)
+        return document is not None and self.memory.wiped(document)
+
+    async def assure(self, namespace: str, name: str) -> None:
+        """Has a Canary a phase and nothing of ours, the API server is asked before anybody believes it: the cache may
+        have been filled while our fields were pruned, and their return is no new version."""
+        document = self.canary(namespace, name)
+        if json.text(document, "status", "phase") and not json.mapping(document, "status", "serinus"):
+            self.memory.learn(await self._cluster.get(kinds.CANARY, namespace, name) or {})
 
     async def catch_up(self, fact: Fact) -> None:
         """Let the cache reach what the fact tells of; it reads if the watch is slow."""

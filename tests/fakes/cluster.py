@@ -36,6 +36,8 @@ class FakeCluster:
         self.unreadable = False
         self.time = "2026-01-01T00:00:00Z"
         """Stamp of managedFields."""
+        self.prunes = False
+        """The Canaries' definition is Flagger's: it drops our fields from whatever is written."""
 
     # --- the API ---------------------------------------------------------------------------------------------
 
@@ -101,6 +103,8 @@ class FakeCluster:
             made = merged(have, {part: change for part, change in patch.items() if part != "status"})
         metadata = {**have["metadata"], **made["metadata"]} if subresource else dict(made["metadata"])
         made["metadata"] = {**metadata, "resourceVersion": json.version(have)}
+        if self.prunes and key[0] == "Canary":
+            made["status"] = {part: value for part, value in made["status"].items() if part != "serinus"}
         if made == have:
             return
         if any(made.get(part) != have.get(part) for part in {*made, *have} - {"metadata", "status"}):
@@ -164,6 +168,15 @@ class FakeCluster:
         """Somebody else patches this object's status."""
         self._change((kind, "test", name), {"status": status}, "status", manager)
 
+    def replace_status(self, kind: str, name: str, status: Json, manager: str) -> None:
+        """Somebody puts a whole status of a type of their own: what that type doesn't have is gone, and its owner."""
+        have = self.objects[kind, "test", name]
+        entries = [each for each in json.items(have, "metadata", "managedFields") if "subresource" not in each]
+        entries.append({"manager": manager, "operation": "Update", "time": self.time, "subresource": "status"})
+        self._store(
+            (kind, "test", name), {**have, "status": status, "metadata": {**have["metadata"], "managedFields": entries}}
+        )
+
     def remove(self, kind: str, name: str, namespace: str = "test") -> Json:
         """Somebody deletes this object; as it was."""
         key = (kind, namespace, name)
@@ -206,13 +219,16 @@ class FakeCluster:
 
 
 class FakeCache:
-    """The cluster seen through a watch that never lags."""
+    """The cluster seen through a watch that never lags. What it was filled with before stays until its next version."""
 
-    def __init__(self, cluster: FakeCluster, kind: Kind) -> None:
+    def __init__(self, cluster: FakeCluster, kind: Kind, filled: Iterable[Json] = ()) -> None:
         self._cluster, self._kind = cluster, kind
+        self._filled = {(json.namespace(obj), json.name(obj)): obj for obj in filled}
 
     def get(self, namespace: str, name: str) -> Json | None:
-        return self._cluster.objects.get((self._kind.kind, namespace, name))
+        found = self._cluster.objects.get((self._kind.kind, namespace, name))
+        filled = self._filled.get((namespace, name))
+        return filled if filled and json.version(filled) == json.version(found) else found
 
     def all(self) -> Iterable[Json]:
         return [obj for key, obj in self._cluster.objects.items() if key[0] == self._kind.kind]

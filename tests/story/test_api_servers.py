@@ -221,7 +221,7 @@ async def test_another_manager_of_the_status_and_a_deletion_with_reversal(
     cluster.clock.skipped = timedelta()
     await cluster.look()
     await cluster.look()
-    text = "Holding podinfo.test: contested by flagger, which writes its status too"
+    text = "Holding podinfo.test: another controller (flagger) writes this Canary"
     assert [event.data.message for event in cluster.bus.events()].count(text) == 1
     assert cluster.canary["status"]["phase"] == "Initialized", "put right by the commit that says so"
     cluster.clock.skipped = timedelta(minutes=5)

@@ -145,7 +145,7 @@ async def test_another_writer_of_the_status_is_held_against_and_never_fought() -
     theatre.cluster.edit("ApisixRoute", ROUTE, {"spec": {"http": [{"name": "theirs"}]}}, manager="flagger")
     for _ in range(3):
         await theatre.fact()
-    assert theatre.heard() == ["Holding podinfo.test: contested by flagger, which writes its status too"]
+    assert theatre.heard() == ["Holding podinfo.test: another controller (flagger) writes this Canary"]
     assert theatre.cluster.writes == [("patch", "Canary", "podinfo")], "said so once, touched nothing"
     assert (theatre.phase, theatre.canary["status"]["canaryWeight"]) == ("Progressing", 20), "ours is the truth"
     theatre.clock.time = theatre.clock.now().replace(minute=2, second=0)
@@ -162,13 +162,13 @@ async def test_a_writer_that_falls_silent_ends_the_hold() -> None:
     theatre.cluster.time = "2026-01-01T00:00:30Z"
     theatre.cluster.write_status("Canary", "podinfo", {"failedChecks": 3}, "flagger")
     await theatre.fact()
-    assert theatre.heard() == ["Holding podinfo.test: contested by flagger, which writes its status too"]
+    assert theatre.heard() == ["Holding podinfo.test: another controller (flagger) writes this Canary"]
     theatre.clock.time = theatre.clock.now().replace(minute=5)
     assert await theatre.look() == "pending"
     await theatre.fact()
     await theatre.fact()
     assert theatre.heard() == [
-        "Resuming podinfo.test: no longer contested by flagger, which writes its status too",
+        "Resuming podinfo.test: another controller (flagger) no longer writes this Canary",
     ]
 
 

@@ -8,12 +8,15 @@ from pathlib import Path
 import yaml
 
 from services.router.objects import Options
+from services.router.ports import Cache
 from services.router.reconcile import Committed, Reconciler, Rules
 from services.router.world import World
+from shared.kube import kinds
 from shared.kube.json import Json
+from shared.kube.kinds import Kind
 from shared.wire import messages as wire
 from tests.fakes.bus import FakeBus
-from tests.fakes.cluster import ALL_KINDS, Crash, FakeCluster
+from tests.fakes.cluster import ALL_KINDS, Crash, FakeCache, FakeCluster
 
 GUIDE = Path(__file__).parent.parent / "guide"
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -55,8 +58,10 @@ class Theatre:
         self.cut_off_for: timedelta | None = None
         self.reconciler = self._process()
 
-    def _process(self) -> Reconciler:
-        world = World({kind: self.cluster.cache(kind) for kind in ALL_KINDS}, self.cluster, tracking=True)
+    def _process(self, served: Iterable[Json] = ()) -> Reconciler:
+        caches: dict[Kind, Cache] = {kind: self.cluster.cache(kind) for kind in ALL_KINDS}
+        caches[kinds.CANARY] = FakeCache(self.cluster, kinds.CANARY, served)
+        world = World(caches, self.cluster, tracking=True)
         rules = Rules(
             default_provider="apisix",
             metrics_server="http://prometheus:9090",
@@ -69,9 +74,10 @@ class Theatre:
             schema_problem=lambda: self.schema_problem, on_commit=self.commits.append, on_stale=self._count_stale,
         )  # fmt: skip
 
-    def restart(self) -> None:
-        """Another process, with the settings as they are now."""
-        self.reconciler = self._process()
+    def restart(self, served: Iterable[Json] = ()) -> None:
+        """Another process, with the settings as they are now. It may have been served Canaries otherwise than they are
+        stored."""
+        self.reconciler = self._process(served)
 
     def _count_stale(self) -> None:
         self.stale += 1

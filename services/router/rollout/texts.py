@@ -199,7 +199,10 @@ def holding(spec: Spec, reason: str) -> Draft:
 
 
 def resumed(spec: Spec, reason: str) -> Draft:
-    """Ours."""
+    """Ours. A reason is a state that the canary was in, or a sentence about who writes it."""
+    who, writes, what = reason.partition(" writes ")
+    if writes:
+        return normal(Event.HOLD, f"Resuming {spec.canary_ref}: {who} no longer writes {what}")
     return normal(Event.HOLD, f"Resuming {spec.canary_ref}: no longer {reason}")
 
 

@@ -115,7 +115,7 @@ class TestStatus:
         theatre.cluster.write_status("Canary", "podinfo", {"failedChecks": 3}, "flagger")
         await theatre.fact()
         [_, line, *_] = await Person(theatre).types("status test/podinfo")
-        assert line.endswith("contested by flagger, which writes its status too")
+        assert line.endswith("another controller (flagger) writes this Canary")
 
 
 class TestThePage:

@@ -64,7 +64,7 @@ def test_a_promotion_that_is_under_way_is_ended_too() -> None:
 def test_an_outage_is_counted_from_its_own_beginning() -> None:
     """What held the canary before has had its own time."""
     play = progressing(deadline=LATER * 2)
-    play.world(hold="contested by somebody")
+    play.world(hold="another controller (x) writes this Canary")
     play.now += LATER
     play.world(hold="", cut_off=True, cut_off_for=LATER)
     assert play.state.weight == 10
@@ -76,11 +76,13 @@ def test_an_outage_is_counted_from_its_own_beginning() -> None:
 def test_what_holds_it_after_an_outage_has_its_own_time_as_well() -> None:
     play = cut_off(progressing())
     play.now += play.spec.deadline * 2
-    play.world(cut_off=False, hold="contested by somebody")
+    play.world(cut_off=False, hold="another controller (x) writes this Canary")
     assert (play.state.phase, play.state.weight) == (Phase.PROGRESSING, 10)
 
 
-@pytest.mark.parametrize("hands_off", [{"hold": "contested by somebody"}, {"refusals": ("spec.x is not supported",)}])
+@pytest.mark.parametrize(
+    "hands_off", [{"hold": "another controller (x) writes this Canary"}, {"refusals": ("spec.x is not supported",)}]
+)
 def test_whoever_else_holds_it_is_not_overruled(hands_off: dict[str, object]) -> None:
     play = progressing(deadline=LATER * 10).world(**hands_off, cut_off=True, cut_off_for=timedelta())
     play.now += LATER

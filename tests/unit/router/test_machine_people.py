@@ -185,13 +185,16 @@ class TestHandsOff:
         assert play.state.phase is Phase.PROGRESSING
 
     def test_a_hold_says_when_it_begins_and_ends_and_is_bounded(self) -> None:
-        play = progressing().world(hold="contested by flagger").look()
-        assert play.heard() == ["Holding podinfo.test: contested by flagger"]
+        play = progressing().world(hold="another controller (flagger) writes this Canary").look()
+        assert play.heard() == ["Holding podinfo.test: another controller (flagger) writes this Canary"]
         play.world(hold="")
-        assert play.heard() == ["Resuming podinfo.test: no longer contested by flagger"]
-        play.world(hold="contested by flagger").judge()
+        assert play.heard() == ["Resuming podinfo.test: another controller (flagger) no longer writes this Canary"]
+        play.world(hold="another controller (flagger) writes this Canary").judge()
         assert (play.state.phase, play.state.weight) == (Phase.FAILED, 0)
-        assert "Rolling back podinfo.test progress deadline exceeded contested by flagger" in play.texts()
+        assert (
+            "Rolling back podinfo.test progress deadline exceeded another controller (flagger) writes this Canary"
+            in play.texts()
+        )
 
     def test_a_missing_target_loses_its_traffic_at_once_and_gets_a_new_analysis(self) -> None:
         play = progressing().judge()

@@ -123,7 +123,7 @@ class Walk(RuleBasedStateMachine):
         if not self.world.seen.target_missing:
             self.world.change(problem=text, revision="" if text else self.world.revision)
 
-    @rule(text=st.sampled_from(["", "", "contested by flagger"]))
+    @rule(text=st.sampled_from(["", "", "another controller (flagger) writes this Canary"]))
     def contested(self, text: str) -> None:
         self.world.change(hold=text)
 

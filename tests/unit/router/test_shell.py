@@ -186,7 +186,13 @@ def test_held_canaries_are_counted_but_not_those_that_people_suspended() -> None
 
     free = guide("canary")
     counts = []
-    for new in (free, held("suspended"), held("held: contested by flagger"), held("held: still"), None):
+    for new in (
+        free,
+        held("suspended"),
+        held("held: another controller (flagger) writes this Canary"),
+        held("held: still"),
+        None,
+    ):
         gauges.changed(free, new)
         counts.append(shown())
     assert counts == [0, 0, 1, 1, 0]
