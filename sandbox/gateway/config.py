@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sandbox.controlplane.api import Json
-from sandbox.gateway import exprs
+from sandbox.gateway import exprs, plugins
 from sandbox.gateway.dialect import Dialect
 from sandbox.network import Node, ServiceTable
 
@@ -53,6 +53,8 @@ class Rule:
     """Of the rule's own prometheus plugin; None without one."""
     abort: int | None
     """The status of its fault-injection plugin."""
+    rewrite: plugins.Rewrite | None
+    mirror: plugins.Mirror | None
     connect_timeout: float
     read_timeout: float
 
@@ -78,7 +80,7 @@ def translate(
             continue
         try:
             found[key] = _rules(route, table, dialect)
-        except (Refused, exprs.Unsupported):
+        except (Refused, exprs.Unsupported, plugins.Invalid):
             if key in before:
                 found[key] = before[key]
     return found
@@ -95,8 +97,8 @@ def _rules(route: Json, table: ServiceTable, dialect: Dialect) -> tuple[Rule, ..
 def _rule(route: Json, index: int, entry: Json, table: ServiceTable, dialect: Dialect) -> Rule:
     namespace, name = route["metadata"]["namespace"], route["metadata"]["name"]
     match = entry["match"]
-    plugins = {plugin["name"]: plugin.get("config") or {} for plugin in entry.get("plugins") or [] if _on(plugin)}
-    prometheus, fault = plugins.get("prometheus"), plugins.get("fault-injection", {})
+    on = {plugin["name"]: plugin.get("config") or {} for plugin in entry.get("plugins") or [] if _on(plugin)}
+    prometheus, fault = on.get("prometheus"), on.get("fault-injection", {})
     timeout = entry.get("timeout") or {}
     return Rule(
         name=f"{namespace}_{name}_{entry['name']}",
@@ -110,6 +112,8 @@ def _rule(route: Json, index: int, entry: Json, table: ServiceTable, dialect: Di
         written=_fingerprint(route),
         prefer_name=None if prometheus is None else bool(prometheus.get("prefer_name")),
         abort=fault["abort"]["http_status"] if "abort" in fault else None,
+        rewrite=plugins.rewrite(on.get("response-rewrite"), dialect),
+        mirror=plugins.mirror(on.get("proxy-mirror")),
         connect_timeout=_seconds(timeout.get("connect")),
         read_timeout=_seconds(timeout.get("read")),
     )

@@ -12,6 +12,8 @@ class Dialect:
     """Router `radixtree_host_uri`: a rule with hosts beats one without, whatever their priorities (default from 3.3)."""
     services: bool
     """Ingress controller 2.x: the rule's Service has a name, and an unresolvable backend is left out silently."""
+    added_headers: bool
+    """response-rewrite can add a header beside those of the same name (from 3.0); before, it can only replace them."""
     strict_upstreams: bool
     """A rule that names an upstream which doesn't exist answers 500 to everything (from 3.5)."""
     llm_labels: bool
@@ -35,6 +37,7 @@ def dialect(version: str) -> Dialect:
         version=version,
         host_first=since >= (3, 3),
         services=major >= 3,
+        added_headers=major >= 3,
         strict_upstreams=since >= (3, 5),
         llm_labels=since >= (3, 14),
         response_source=since >= (3, 17),

@@ -1,9 +1,9 @@
 """The `exprs` of an ApisixRoute: conditions on one request, over nginx's variables."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -27,9 +27,10 @@ class Condition:
     test: Test
     values: Values
 
-    def holds(self, request: web.BaseRequest) -> bool:
-        """Is it so for this request?"""
-        return self.test(_variable(request, self.variable), self.values)
+    def holds(self, request: web.BaseRequest, known: Mapping[str, str] | None = None) -> bool:
+        """Is it so for this request? `known` are variables that only the answer has."""
+        found = (known or {}).get(self.variable) or _variable(request, self.variable)
+        return self.test(found, self.values)
 
 
 def condition(expr: Json) -> Condition:
@@ -42,6 +43,15 @@ def condition(expr: Json) -> Condition:
         name = name.lower().replace("-", "_")
     values = (expr.get("value") or "",) if given is None else given
     return Condition(variable=name, test=_TESTS[expr["op"]], values=tuple(map(str, values)))
+
+
+def comparison(entry: Sequence[Any]) -> Condition:
+    """Of one entry of a plugin's `vars`: variable, operator, value or values."""
+    variable, operator, value = entry
+    if operator not in _OPERATORS:
+        raise Unsupported(f"{variable} {operator}")
+    values = value if isinstance(value, list) else [value]
+    return Condition(variable=variable, test=_TESTS[_OPERATORS[operator]], values=tuple(map(str, values)))
 
 
 def _variable(request: web.BaseRequest, name: str) -> str | None:
@@ -81,3 +91,4 @@ _TESTS: Final[Mapping[str, Test]] = {
     "RegexMatchCaseInsensitive": lambda found, values: _matches(found, values, re.IGNORECASE),
     "RegexNotMatchCaseInsensitive": lambda found, values: not _matches(found, values, re.IGNORECASE),
 }
+_OPERATORS: Final = {"==": "Equal", "~=": "NotEqual", "in": "In", "~~": "RegexMatch"}

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import random
 import time
 from collections.abc import Callable, Iterable
 from types import TracebackType
@@ -13,13 +14,14 @@ from aiohttp import web
 
 from sandbox.controlplane.api import Json
 from sandbox.forwarding import Forwarder
-from sandbox.gateway import config, dialect
+from sandbox.gateway import config, dialect, plugins
 from sandbox.gateway.balancing import Worker
 from sandbox.gateway.matching import Match, Table
 from sandbox.gateway.metrics import Meter, Seen
 from sandbox.listener import Listener
 from sandbox.network import Network, ServiceTable
 
+_COPY_TIMEOUT: Final = aiohttp.ClientTimeout(total=60)
 METRICS_PATH: Final = "/apisix/prometheus/metrics"
 
 
@@ -43,6 +45,7 @@ class Gateway:
         refresh_interval: float | None = None,
         global_prefer_name: bool | None = None,
         default_class: bool = True,
+        chance: Callable[[], float] = random.random,
         http_port: int = 0,
         metrics_port: int = 0,
         monotonic: Callable[[], float] = time.monotonic,
@@ -57,6 +60,7 @@ class Gateway:
         self._host = host
         self._refresh = self.dialect.refresh_interval if refresh_interval is None else refresh_interval
         self._global = global_prefer_name
+        self._chance = chance
         self._monotonic = monotonic
         self._rules: dict[config.Key, tuple[config.Rule, ...]] = {}
         self._born: dict[str, float] = {}
@@ -67,6 +71,7 @@ class Gateway:
         self._page: str | None = None
         self._task: asyncio.Task[None] | None = None
         self._pending: set[asyncio.TimerHandle] = set()
+        self._copies: set[asyncio.Task[None]] = set()
 
     @property
     def http_port(self) -> int:
@@ -98,6 +103,9 @@ class Gateway:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+        for task in self._copies:
+            task.cancel()
+        await asyncio.gather(*self._copies, return_exceptions=True)
         await self._http.stop()
         await self._metrics.stop()
         await self._forwarder.__aexit__(kind, error, trace)
@@ -137,11 +145,25 @@ class Gateway:
         match = self._table.find(request)
         if match is None:
             return self._own(404, '{"error_msg":"404 Route Not Found"}')
+        if match.rule.mirror is not None and self._chance() < match.rule.mirror.ratio:
+            await request.read()  # here, since the request is over when its copy is sent
+            task = asyncio.create_task(self._copy(match.rule.mirror, request))
+            self._copies.add(task)
+            task.add_done_callback(self._copies.discard)
         exchange = await self._answer(worker, match.rule, request)
+        if match.rule.rewrite is not None:
+            match.rule.rewrite.apply(request, exchange.response, exchange.node)
         prefer_name = self._global if match.rule.prefer_name is None else match.rule.prefer_name
         if prefer_name is not None:
             self.meter.count(self._seen(match, prefer_name, request, exchange, self._monotonic() - started))
         return exchange.response
+
+    async def _copy(self, mirror: plugins.Mirror, request: web.BaseRequest) -> None:
+        """Nobody hears what becomes of it."""
+        listener = self._network.resolve(mirror.host, mirror.port)
+        if listener is not None:
+            with contextlib.suppress(aiohttp.ClientError):
+                await self._forwarder.send(request, listener, request.raw_path, _COPY_TIMEOUT)
 
     async def _answer(self, worker: Worker, rule: config.Rule, request: web.BaseRequest) -> "Exchange":
         if rule.abort is not None:

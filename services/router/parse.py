@@ -61,6 +61,7 @@ def _readable(spec: Json) -> bool:
 
 def _spec(document: Json, model: CanarySpec, drain: timedelta) -> Spec:
     analysis = model.analysis or Analysis()
+    affinity = analysis.session_affinity
     metadata = json.mapping(document, "metadata")
     finalizers = metadata.get("finalizers") or []
     return Spec(
@@ -78,6 +79,8 @@ def _spec(document: Json, model: CanarySpec, drain: timedelta) -> Spec:
         iterations=max(analysis.iterations, 0),
         testers=bool(analysis.match),
         mirror=analysis.mirror,
+        cookie=affinity.cookie_name if affinity else "",
+        primary_cookie=affinity.primary_cookie_name if affinity else "",
         deadline=timedelta(seconds=model.progress_deadline_seconds),
         skip_analysis=model.skip_analysis or model.analysis is None,
         suspended=model.suspend,

@@ -11,20 +11,25 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, TypeVar
 
+from services.router import transitions
 from services.router.nodes import Node
 from services.router.rollout.guards import HELD
 from services.router.rollout.machine import Decision
-from services.router.rollout.state import SETTLED, Hold, PendingTick, Phase, Purpose, Stage, State
-from services.router.rollout.texts import Draft
+from services.router.rollout.state import SETTLED, Cookies, Hold, PendingTick, Phase, Purpose, Stage, State
 from shared.kube import json
 from shared.kube.json import Json
 
 Word = TypeVar("Word", bound=StrEnum)
-KEPT_TRANSITIONS: Final = 20
 SCHEMA: Final = 1
 DIRECT: Final = "direct/"
 """How the cause of a transition begins that was committed without a bus: what came before it may be unpublished too."""
 _FLAGGERS: Final = re.compile("[456789bcdf]{1,10}")
+_COOKIES: Final = {
+    "canary": "sessionAffinityCookie",
+    "primary": "primarySessionAffinityCookie",
+    "former": "previousSessionAffinityCookie",
+}
+"""Parts of the state's cookies, and the fields in which Flagger shows them."""
 
 _MESSAGES: Final = {
     Phase.INITIALIZED: ("True", "{kind} initialization completed."),
@@ -75,6 +80,7 @@ def decode(document: Json) -> State:
         revision=json.text(own, "revision"),
         promoted=json.text(own, "promotedRevision"),
         promotion=json.text(own, "promotion"),
+        cookies=Cookies(*(json.text(own, "cookies", part) for part in _COOKIES)),
         transition=json.number(own, "transition"),
         seq=json.number(own, "seq"),
         tick=_tick(tick) if tick else None,
@@ -119,6 +125,8 @@ def encode(document: Json, decision: Decision, recorded: Recorded, now: datetime
         status.update(lastAppliedSpec=short(state.revision), lastPromotedSpec=short(state.promoted))
         if recorded.configs is not None:
             status["trackedConfigs"] = dict(recorded.configs)
+    for part, name in _COOKIES.items():
+        _set(status, name, getattr(state.cookies, part))
     return status
 
 
@@ -147,7 +155,7 @@ def _own(old: Json, decision: Decision, recorded: Recorded, now: datetime) -> Js
         observedGeneration=recorded.generation,
         configs=dict(recorded.configs or {}),
         nodes=_nodes(own, recorded.nodes),
-        transitions=[*_kept(old), _transition(decision, recorded.cause, now)],
+        transitions=transitions.after(json.items(old, "serinus", "transitions"), decision, recorded.cause, stamp(now)),
     )
     _set(own, "writers", dict(recorded.writers))
     _set(own, "tick", tick and _same(own, "tick", "seq", {
@@ -156,6 +164,7 @@ def _own(old: Json, decision: Decision, recorded: Recorded, now: datetime) -> Js
     _set(own, "hold", state.hold and _same(own, "hold", "since", {
         "reason": state.hold.reason, "since": stamp(state.hold.since),
     }))  # fmt: skip
+    _set(own, "cookies", {part: text for part in _COOKIES if (text := getattr(state.cookies, part))})
     _set(own, "rolloutStartedAt", state.rollout_started and stamp(state.rollout_started))
     _set(own, "analysisStartedAt", state.analysis_started and stamp(state.analysis_started))
     _set(own, "stepStartedAt", state.step_started and stamp(state.step_started))
@@ -181,41 +190,6 @@ def _set(target: Json, key: str, value: object) -> None:
         target[key] = value
     else:
         target.pop(key, None)
-
-
-def _kept(old: Json) -> list[Json]:
-    return json.items(old, "serinus", "transitions")[-(KEPT_TRANSITIONS - 1) :]
-
-
-def _transition(decision: Decision, cause: str, now: datetime) -> Json:
-    state = decision.state
-    first = state.seq - len(decision.events) + 1
-    return {
-        "seq": state.transition,
-        "at": stamp(now),
-        "phase": str(state.phase),
-        "stage": str(state.stage),
-        "cause": cause,
-        "rule": decision.rule,
-        "weight": state.weight,
-        "failedChecks": state.failed_checks,
-        "iterations": state.iterations,
-        "events": [_event(first + index, draft) for index, draft in enumerate(decision.events)],
-    }
-
-
-def _event(seq: int, draft: Draft) -> Json:
-    event: Json = {
-        "seq": seq,
-        "type": str(draft.type),
-        "eventType": "Warning" if draft.warning else "Normal",
-        "message": draft.message,
-    }
-    if draft.alert:
-        event["alert"] = {
-            "severity": draft.alert.severity, "message": draft.alert.message, "details": draft.alert.details,
-        }  # fmt: skip
-    return event
 
 
 def _conditions(old: Json, state: State, kind: str, now: datetime) -> list[Json]:
@@ -253,8 +227,8 @@ def condition(had: Json | None, kind: str, value: str, reason: str, message: str
 
 
 def last_transition(document: Json) -> Json:
-    transitions = json.items(document, "status", "serinus", "transitions")
-    return transitions[-1] if transitions else {}
+    found = json.items(document, "status", "serinus", "transitions")
+    return found[-1] if found else {}
 
 
 def direct(transition: Json) -> bool:
@@ -264,11 +238,11 @@ def direct(transition: Json) -> bool:
 
 def in_doubt(document: Json) -> list[Json]:
     """Transitions whose events may not be published yet: the last, and before one without a bus also the one before."""
-    transitions = json.items(document, "status", "serinus", "transitions")
-    first = len(transitions) - 1
-    while first > 0 and direct(transitions[first]):
+    found = json.items(document, "status", "serinus", "transitions")
+    first = len(found) - 1
+    while first > 0 and direct(found[first]):
         first -= 1
-    return transitions[max(first, 0) :]
+    return found[max(first, 0) :]
 
 
 def known_nodes(document: Json) -> tuple[Node, ...]:

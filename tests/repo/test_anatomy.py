@@ -28,7 +28,7 @@ _EXCUSED = {
     "shared/bus/streams.py:streams": (70, "one literal: the streams side by side"),
 }
 """Over budget → up to how much, and why."""
-_ROLLOUT_MAY = {"collections", "dataclasses", "datetime", "enum", "typing", "math"}
+_ROLLOUT_MAY = {"collections", "dataclasses", "datetime", "enum", "typing", "math", "hashlib"}
 _OWN_DOORS = {
     "opentelemetry.sdk": "shared/runtime/telemetry.py",
     "opentelemetry.exporter": "shared/runtime/telemetry.py",

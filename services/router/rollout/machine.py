@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from services.router.rollout import adopting, analysing, ending, guards, holding, promoting, starting, steps
+from services.router.rollout import adopting, analysing, ending, guards, holding, promoting, starting, steps, sticky
 from services.router.rollout.context import Context, Step
 from services.router.rollout.inputs import Judged, Message, Observation
 from services.router.rollout.spec import Spec
@@ -142,7 +142,8 @@ def _finish(context: Context, rule: Rule, step: Step) -> Decision:
     transition = context.state.transition + 1
     # Once its annotation is off, a request has not to be told from itself any more: the same may be asked again.
     request = step.state.request if context.seen.request else ""
-    new = replace(step.state, transition=transition, seq=context.state.seq + len(step.events), request=request)
+    state = sticky.follow(context.spec, step.state)
+    new = replace(state, transition=transition, seq=context.state.seq + len(step.events), request=request)
     if step.tick is not None:
         purpose, due = step.tick
         new = replace(new, tick=PendingTick(transition, due, purpose, new.revision))

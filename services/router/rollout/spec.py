@@ -40,6 +40,10 @@ class Spec:
     """Requests that `analysis.match` describes go to the canary while it is analysed."""
     mirror: bool = False
     """The canary gets copies of requests as long as it gets none of its own."""
+    cookie: str = ""
+    """Name of the cookie that keeps clients on the canary; empty without session affinity."""
+    primary_cookie: str = ""
+    """The same for the primary."""
     deadline: timedelta = timedelta(seconds=600)
     skip_analysis: bool = False
     suspended: bool = False

@@ -81,6 +81,18 @@ class Hold:
     since: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Cookies:
+    """Of session affinity, each as `name=value`; empty where there is none."""
+
+    canary: str = ""
+    """Set by the canary's answers while it has a share of the public: who sends it gets the canary."""
+    primary: str = ""
+    """The same of the primary, if it has one."""
+    former: str = ""
+    """The canary's of the rollout before: clients may still send it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """Everything a decision may rest on beside spec and observation."""
@@ -92,6 +104,7 @@ class State:
     failed_checks: int = 0
     iterations: int = 0
     """Steps of an analysis without weights, and one more once the public was switched over."""
+    cookies: Cookies = Cookies()
     revision: str = ""
     """Under analysis, or the last one that was."""
     promoted: str = ""
@@ -153,6 +166,8 @@ def invariants(state: State) -> list[str]:
         broken.append(f"weight {state.weight} is no percentage")
     if state.weight and phase in _AT_ZERO:
         broken.append(f"{phase} with canary weight {state.weight}")
+    if state.cookies.canary and (state.weight == 0 or phase not in ANALYSING | {Phase.PROMOTING}):
+        broken.append(f"{phase} with weight {state.weight} and cookie {state.cookies.canary}")
     if state.iterations and phase not in ANALYSING | {Phase.PROMOTING}:
         broken.append(f"{phase} with iteration {state.iterations}")
     one_side = phase in SETTLED | {Phase.WAITING} or stage in {Stage.READYING, Stage.PREPARING}

@@ -6,7 +6,7 @@ import pytest
 
 from services.router.rollout.context import Context
 from services.router.rollout.inputs import Look, Observation
-from services.router.rollout.state import PendingTick, Phase, Purpose, Stage, State, invariants
+from services.router.rollout.state import Cookies, PendingTick, Phase, Purpose, Stage, State, invariants
 from tests.unit.router.stage import START, spec
 
 TICK = PendingTick(1, START, Purpose.ANALYSIS, "r2")
@@ -22,6 +22,7 @@ SOUND = State(phase=Phase.PROGRESSING, stage=Stage.JUDGING, weight=10, tick=TICK
         ({"stage": Stage.READYING}, "traffic on both sides"),
         ({"phase": Phase.FINALISING, "stage": Stage.DRAINING, "weight": 0, "iterations": 2}, "with iteration 2"),
         ({"stage": Stage.COPYING}, "copying in Progressing"),
+        ({"weight": 0, "cookies": Cookies("side=x")}, "and cookie side=x"),
         ({"tick": None}, "waits for no tick"),
         ({"noticed": ("block:suspended",)}, "which nobody will take"),
         ({"phase": Phase.FAILED, "stage": Stage.DRAINING, "weight": 0, "tick": None}, "with tick None"),

@@ -1,5 +1,6 @@
 """Blue/Green, A/B and mirroring: who reaches the canary at which step, and that each of them ends as weights do."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from services.router.rollout import reach
 from services.router.rollout.inputs import Check, Kind, Outcome, Request, Verb
 from services.router.rollout.spec import Strategy
-from services.router.rollout.state import Phase
+from services.router.rollout.state import Cookies, Phase
 from services.router.rollout.state import Stage as At
 from tests.unit.router.stage import BROKEN, FAILING, READY, UNREADY, Stage, initialized, progressing, spec
 
@@ -206,6 +207,64 @@ class TestMirroring:
         assert not reach.mirrored(play.spec, play.state)
         play = progressing(mirror=True, threshold=1).judge(Outcome.FAIL, FAILING)
         assert (play.state.phase, reached(play)) == (Phase.FAILED, (0, False, False))
+
+
+class TestSessionAffinity:
+    def test_one_cookie_for_all_of_a_rollouts_weights(self) -> None:
+        play = initialized(cookie="side", max_weight=20).world(revision="r2")
+        first = play.state.cookies
+        assert re.fullmatch(r"side=[0-9a-f]{16}", first.canary)
+        assert (first.primary, first.former) == ("", "")
+        assert play.judge().state.cookies == first
+        play.copying()
+        assert play.state.cookies == first, "while the primary rolls out"
+        play.world(primary=READY)
+        assert play.state.cookies == Cookies(former=first.canary), "nobody gets it any more, some still have it"
+        play.judge()
+        assert play.state.cookies.former == first.canary
+
+    def test_the_primarys_is_another_one_each_step(self) -> None:
+        play = progressing(cookie="side", primary_cookie="other")
+        first = play.state.cookies
+        assert first.primary.startswith("other=")
+        second = play.judge().state.cookies
+        assert (second.canary, second.primary != first.primary) == (first.canary, True)
+        assert play.judge(Outcome.FAIL, FAILING).state.cookies == second
+
+    @pytest.mark.parametrize("end", ["failed", "restarted", "suspended"])
+    def test_it_ends_with_its_rollout(self, end: str) -> None:
+        play = progressing(cookie="side", threshold=1)
+        given = play.state.cookies.canary
+        if end == "failed":
+            play.judge(Outcome.FAIL, FAILING)
+        elif end == "restarted":
+            play.world(revision="r3", canary=UNREADY)
+        else:
+            play.spec = replace(play.spec, suspended=True)
+            assert play.look().state.cookies.canary == given
+            return
+        assert play.state.cookies == Cookies(former=given)
+
+    def test_another_try_gives_another_one(self) -> None:
+        play = progressing(cookie="side", threshold=1)
+        given = play.state.cookies.canary
+        play.judge(Outcome.FAIL, FAILING).judge().world(request=Request(Verb.RETRY, "retry"))
+        assert play.state.weight == 10
+        assert play.state.cookies.canary not in {"", given}
+        assert play.state.cookies.former == given
+
+    def test_none_without_a_share_of_the_public(self) -> None:
+        play = progressing(cookie="side", mirror=True)
+        assert play.state.cookies == Cookies()
+        assert play.judge().state.cookies.canary
+
+    def test_a_new_name_is_a_new_cookie(self) -> None:
+        play = progressing(cookie="side")
+        given = play.state.cookies.canary
+        play.spec = replace(play.spec, cookie="another")
+        play.judge()
+        assert play.state.cookies.canary.startswith("another=")
+        assert play.state.cookies.former == given
 
 
 def test_testers_stay_pinned_while_the_public_comes_in_shares() -> None:

@@ -34,12 +34,12 @@ class Walk(RuleBasedStateMachine):
         ending=st.sampled_from(ENDINGS), trouble=st.booleans(), ticks=st.sampled_from([0, 1, 3, 6, 15]),
         failed_promotion=st.booleans(), adopted=st.sampled_from([Phase.NEW] * 9 + ADOPTABLE),
         share=st.sampled_from([0, 10, 50]), iterations=st.sampled_from([0, 0, 1, 3]), testers=st.booleans(),
-        mirror=st.booleans(),
+        mirror=st.booleans(), cookie=st.sampled_from(["", "side"]),
     )  # fmt: skip
     def begin(
         self, step: int, top: int, back: int, hooks: set[str], threshold: int, skip: bool, ending: Outcome,
         trouble: bool, ticks: int, failed_promotion: bool, adopted: Phase, share: int, iterations: int, testers: bool,
-        mirror: bool,
+        mirror: bool, cookie: str,
     ) -> None:  # fmt: skip
         """A walk begins some way into a first rollout, or after its promotion has failed: walks seldom get so far.
 
@@ -49,6 +49,7 @@ class Walk(RuleBasedStateMachine):
         self.world = World(spec(
             step=step, max_weight=top, promotion_step=back, hooks=frozenset(hooks), threshold=threshold,
             skip_analysis=skip, deadline=timedelta(seconds=60), iterations=iterations, testers=testers, mirror=mirror,
+            cookie=cookie,
         ))  # fmt: skip
         if adopted in ANALYSING | {Phase.PROMOTING}:
             self.world.state = State(phase=adopted, weight=share)
