@@ -51,7 +51,7 @@ DESCRIPTIONS: Final = {
         "spec.service.canary": "Extra metadata of the canary Service.",
         "spec.service.unmanagedMetadata": "Metadata keys of the Services that belong to somebody else.",
         "spec.skipAnalysis": "Promote every revision without judging it.",
-        "spec.revertOnDeletion": "Give the traffic back to the target before this object goes.",
+        "spec.revertOnDeletion": "Accepted for compatibility: the target always gets its traffic back before this object goes.",
         "spec.suspend": "Keep hands off: nothing is changed while this is true.",
         "spec.analysis": "How a new revision is judged.",
         "spec.analysis.interval": "Time between two checks, at least 10s; 60s by default.",

@@ -9,8 +9,8 @@ from services.router.objects import Options, Wanted
 from services.router.parse import FINALIZER, REQUEST, Canary
 from services.router.patches import merge_patch
 from services.router.ports import Writes
-from services.router.rollout.state import Phase, State
-from services.router.world import World
+from services.router.rollout.state import Phase, State, released
+from services.router.world import METADATA_ONLY, World
 from shared.errors import Never
 from shared.kube import json, kinds
 from shared.kube.errors import Forbidden
@@ -46,20 +46,25 @@ class Converge:
     async def run(self, canary: Canary, state: State, found: Found) -> bool:
         """Write what differs. True if anything was written, so that the caller looks again."""
         refused = bool(policy.refusals(canary.model, found))
-        wrote = False
+        wrote = wanted.protected(state, found, refused) and await self._protect(canary)
         if not wanted.hands_off(canary, state, found, refused):
             for copy in wanted.copies(state, found):
                 await self._copy(canary, copy)
                 wrote = True
             for each in wanted.wanted(canary, state, found, self._options):
                 wrote = await self._apply(canary, each) or wrote
-        if not refused and not self._released(canary, state, found):
-            return await self._finalizer(canary, keep=True) or wrote
         return wrote
 
     async def release(self, canary: Canary, state: State, found: Found) -> bool:
-        """Let go of a Canary that needs no reversal any more. Its last event must be out: it may vanish with this."""
-        return self._released(canary, state, found) and await self._finalizer(canary, keep=False)
+        """Let go of a Canary that is deleted. Its last event must be out: it may vanish with this."""
+        rival = state.phase is Phase.TERMINATING and bool(found.rival)  # its objects are the older one's
+        return (released(state) or rival) and await self._finalizer(canary.document, keep=False)
+
+    async def disown(self, document: Json) -> None:
+        """Ours once, and now another controller's: that one puts the finalizer there itself if it was asked to."""
+        known = bool(json.mapping(document, "status", "serinus"))
+        if known and not json.flag(document, "spec", "revertOnDeletion"):
+            await self._finalizer(document, keep=False)
 
     async def take_off(self, canary: Canary, state: State) -> bool:
         """Take off a request that was carried out, so that people see that it's used up and may ask the same again."""
@@ -67,7 +72,7 @@ class Converge:
         if not value or value != state.request:
             return False
         try:
-            await self._mark(canary, {"annotations": {REQUEST: None}})
+            await self._mark(canary.document, {"annotations": {REQUEST: None}})
         except (Never, Forbidden) as error:  # the status remembers it, so it can't act twice
             log.warning("request %s of %s stays: %s", value, canary.spec.name, error)
             return False
@@ -112,7 +117,8 @@ class Converge:
             patch = difference(have, want)
             if want.exact:  # a difference of whole subtrees is one of this version; a number is right for any
                 patch.setdefault("metadata", {})["resourceVersion"] = json.version(have)
-            cache.absorb(await self._cluster.patch(want.kind, namespace, want.name, patch))
+            answer = await self._cluster.patch(want.kind, namespace, want.name, patch)
+            cache.absorb(copies.without_content(answer) if want.kind in METADATA_ONLY else answer)
 
     async def _copy(self, canary: Canary, copy: wanted.Copy) -> None:
         kind = copies.kind_of(copy)
@@ -123,25 +129,26 @@ class Converge:
         self._world.cache(kind).absorb(made)
         log.info("%s %s synced", kind.kind, copies.name_of(copy))
 
-    @staticmethod
-    def _released(canary: Canary, state: State, found: Found) -> bool:
-        """The finalizer is there exactly while `revertOnDeletion` asks for it and the reversal isn't done."""
-        done = state.phase is Phase.TERMINATING and ("terminated" in state.noticed or bool(found.rival))
-        return done or not canary.spec.revert_on_deletion
+    async def _protect(self, canary: Canary) -> bool:
+        """From now on nothing can be lost by a deletion."""
+        try:
+            return await self._finalizer(canary.document, keep=True)
+        except (Never, Forbidden) as error:
+            raise Trouble(kinds.CANARY, f"{canary.spec.name}.{canary.spec.namespace}", "updat", error) from error
 
-    async def _finalizer(self, canary: Canary, *, keep: bool) -> bool:
-        metadata = json.mapping(canary.document, "metadata")
+    async def _finalizer(self, document: Json, *, keep: bool) -> bool:
+        metadata = json.mapping(document, "metadata")
         have = [str(each) for each in metadata.get("finalizers") or ()]
         if (FINALIZER in have) == keep or (keep and "deletionTimestamp" in metadata):
             return False
         names = [each for each in have if each != FINALIZER] + ([FINALIZER] if keep else [])
-        await self._mark(canary, {"finalizers": names})
+        await self._mark(document, {"finalizers": names})
         return True
 
-    async def _mark(self, canary: Canary, metadata: Json) -> None:
+    async def _mark(self, document: Json, metadata: Json) -> None:
         """Change the Canary's metadata, if it still is what was looked at."""
-        patch = {"metadata": {**metadata, "resourceVersion": json.version(canary.document)}}
-        answer = await self._cluster.patch(kinds.CANARY, canary.spec.namespace, canary.spec.name, patch)
+        patch = {"metadata": {**metadata, "resourceVersion": json.version(document)}}
+        answer = await self._cluster.patch(kinds.CANARY, json.namespace(document), json.name(document), patch)
         self._world.cache(kinds.CANARY).absorb(answer)
 
 

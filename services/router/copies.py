@@ -39,7 +39,12 @@ async def write(cluster: Writes, cache: Cache, canary: Canary, copy: Copy, optio
         changes = {part: merge_patch(json.mapping(full, part), json.mapping(body, part)) for part in _PARTS}
         patch = {"metadata": metadata, **{part: change for part, change in changes.items() if change}}
         made = await cluster.patch(kind, namespace, name, patch)
-    return {key: value for key, value in made.items() if key not in _PARTS}
+    return without_content(made)
+
+
+def without_content(config: Json) -> Json:
+    """As the caches hold it: no secret stays in memory."""
+    return {key: value for key, value in config.items() if key not in _PARTS}
 
 
 def _body(canary: Canary, kind: Kind, source: Json, copy: Copy, options: Options) -> Json:

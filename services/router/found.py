@@ -7,6 +7,7 @@ from typing import Final
 from services.router.revision import revision
 from shared.kube import json
 from shared.kube.json import Json
+from shared.kube.kinds import Kind
 
 REVISION: Final = "serinus.dev/revision"
 """Annotation of the primary: the revision it was made from, written in the same request as its template."""
@@ -45,6 +46,8 @@ class Found:
     """Why this Canary can't be read."""
     hold: str = ""
     """Why this Canary's status isn't ours alone."""
+    belongings: tuple[tuple[Kind, Json], ...] = ()
+    """What would go with the Canary; looked for once it is deleted."""
     trouble: str = ""
     """Why the API server refused what is wanted."""
 

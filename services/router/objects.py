@@ -67,12 +67,18 @@ def owner(canary: Canary) -> Json:
 
 def owned(canary: Canary, document: Json | None) -> bool:
     """Is this object's controller a Canary of our name?"""
-    return any(
-        json.text(each, "kind") == "Canary"
-        and json.text(each, "name") == canary.spec.name
-        and json.flag(each, "controller")
-        for each in json.items(document, "metadata", "ownerReferences")
-    )
+    references = json.items(document, "metadata", "ownerReferences")
+    return any(_refers(canary, each) and json.flag(each, "controller") for each in references)
+
+
+def _refers(canary: Canary, reference: Json) -> bool:
+    return (json.text(reference, "kind"), json.text(reference, "name")) == ("Canary", canary.spec.name)
+
+
+def untied(canary: Canary, kind: Kind, document: Json) -> Wanted:
+    """The same object, which no longer goes with the Canary."""
+    others = [each for each in json.items(document, "metadata", "ownerReferences") if not _refers(canary, each)]
+    return Wanted(kind, json.name(document), None, {("metadata", "ownerReferences"): others or None})
 
 
 def included(labels: Mapping[str, str], options: Options) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from services.router import parse, policy, primary_objects, routes
+from services.router import handing_back, parse, policy, primary_objects, routes
 from services.router.found import PROMOTION, Found, target_revision
 from services.router.objects import Options
 from services.router.parse import Canary
@@ -19,16 +19,21 @@ def observe(canary: Canary, state: State, found: Found, options: Options, now: d
     annotations = json.mapping(found.primary, "metadata", "annotations")
     carried = "" if problem else primary_objects.carried_revision(canary, found, options)
     took_over = state.promotion == TAKEN_OVER
+    deleting = canary.spec.deleting
     return Observation(
         revision="" if problem or found.target is None else target_revision(found),
         problem=problem,
-        target_missing=found.target is None,
+        target_missing=found.target is None or (deleting and "deletionTimestamp" in found.target["metadata"]),
         primary=primary(canary, state, found, now),
         routed=routes.share(found.route, canary.names),
         primary_revision=carried,
         primary_promotion=TAKEN_OVER if took_over and carried == state.revision else json.text(annotations, PROMOTION),
         canary=target(canary, state, found, now),
         canary_scaled=json.number(found.target, "spec", "replicas", default=1) > 0,
+        fronted=deleting and handing_back.fronted(canary, found, options),
+        unpromoted=deleting and handing_back.unpromoted(canary, found, options),
+        canary_sized=deleting and handing_back.sized(canary, found),
+        belongings=tuple(f"{kind.kind} {json.name(each)}" for kind, each in found.belongings),
         refusals=policy.refusals(canary.model, found),
         hold=found.hold,
         warnings=_warnings(canary, state, found),
@@ -68,12 +73,6 @@ def aborting(canary: Canary, state: State, found: Found) -> bool:
 def primary_serves(canary: Canary, found: Found) -> bool:
     """Is the primary there and ready, by the Canary's own threshold?"""
     return found.primary is not None and unready(rollout(found.primary), _primary_threshold(canary)) is None
-
-
-def target_serves(canary: Canary, found: Found) -> bool:
-    """Is the target there, scaled up and ready?"""
-    scaled = json.number(found.target, "spec", "replicas", default=1) > 0
-    return found.target is not None and scaled and unready(rollout(found.target), _canary_threshold(canary)) is None
 
 
 def _primary_threshold(canary: Canary) -> int:

@@ -87,7 +87,6 @@ def _spec(document: Json, model: CanarySpec, drain: timedelta) -> Spec:
         hooks=frozenset(hook.type or "rollout" for hook in analysis.webhooks),
         muted=frozenset(hook.name for hook in analysis.webhooks if hook.mute_alert),
         drain=drain,
-        revert_on_deletion=model.revert_on_deletion,
         deleting="deletionTimestamp" in metadata and FINALIZER in finalizers,
     )
 

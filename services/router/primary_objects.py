@@ -133,15 +133,15 @@ def _template(canary: Canary, found: Found, label: tuple[str, str], options: Opt
     # Fresh for every copy, so that every promotion rolls out; the same for a repeated write of the same copy.
     annotations[FRESH] = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{canary.spec.uid}/{fresh}"))
     pod = json.mapping(template, "spec")
-    _rewrite_affinity(pod, canary.names.target, options)
+    rewrite_affinity(pod, canary.names.target, canary.names.primary, options)
     return {
         "metadata": {"labels": {**labels, label[0]: names.primary(label[1])}, "annotations": annotations},
         "spec": pod,
     }
 
 
-def _rewrite_affinity(pod: Json, target: str, options: Options) -> None:
-    """Anti-affinity and spread rules about the target's own pods shall be about the primary's."""
+def rewrite_affinity(pod: Json, old: str, new: str, options: Options) -> None:
+    """Anti-affinity and spread rules about one workload's own pods shall be about the other's."""
     rules = json.mapping(pod, "affinity", "podAntiAffinity")
     terms = json.items(rules, "requiredDuringSchedulingIgnoredDuringExecution")
     for each in json.items(rules, "preferredDuringSchedulingIgnoredDuringExecution"):
@@ -150,12 +150,12 @@ def _rewrite_affinity(pod: Json, target: str, options: Options) -> None:
         select = json.mapping(term, "labelSelector")
         for expression in json.items(select, "matchExpressions"):
             values = expression.get("values") or []
-            if json.text(expression, "key") in options.selector_labels and target in values:
-                values[values.index(target)] = names.primary(target)
+            if json.text(expression, "key") in options.selector_labels and old in values:
+                values[values.index(old)] = new
         labels = json.mapping(select, "matchLabels")
         for key in options.selector_labels:
-            if labels.get(key) == target:
-                labels[key] = names.primary(target)
+            if labels.get(key) == old:
+                labels[key] = new
 
 
 def autoscaler(canary: Canary, state: State, found: Found) -> Iterable[Wanted]:

@@ -101,6 +101,8 @@ class Reconciler:
             if document is None or json.uid(document) != received.canary.uid or not self.concerns(document):
                 self._outgoing.forget(received.canary.uid)
                 self._world.memory.forget(received.canary.uid)
+                if document is not None and not self.ours(document):
+                    await self._converge.disown(document)
                 return
             if not await self._step(document, message, checks):
                 return
@@ -139,7 +141,7 @@ class Reconciler:
                 canary = self._again(canary)
                 found = await self._found(canary, invalid)
         except Trouble as trouble:
-            found = replace(found, trouble=str(trouble))
+            canary, found = self._again(canary), replace(found, trouble=str(trouble))
         now = self._clock.now()
         await self._outgoing.publish(canary, state, message.cause, checks)
         await self._outgoing.arm(self._scene(canary, state, found, now), now)

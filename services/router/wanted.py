@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from services.router import observe, primary_objects, routes, service_objects
+from services.router import handing_back, observe, primary_objects, routes, service_objects
 from services.router.found import Found, target_revision
-from services.router.objects import OPT_OUT, NoSelector, Options, Wanted, owner, selector
+from services.router.objects import OPT_OUT, Options, Wanted, owner, selector
 from services.router.parse import Canary
 from services.router.rollout.state import SETTLED, Phase, Stage, State, untouched
 from services.router.shape import Shape
@@ -36,19 +36,27 @@ def hands_off(canary: Canary, state: State, found: Found, refused: bool) -> bool
     """
     if state.phase is Phase.NEW or found.rival or untouched(state):
         return True
-    if state.phase is Phase.TERMINATING:
-        return False
+    if canary.spec.deleting:
+        return state.phase is not Phase.TERMINATING  # nothing more is made for it
     if state.phase is Phase.FAILED:
         return canary.spec.suspended or (bool(found.hold) and state.stage is not Stage.DRAINING)
     return canary.spec.suspended or bool(found.hold) or refused
 
 
+def protected(state: State, found: Found, refused: bool) -> bool:
+    """Shall our finalizer be there? Whatever we made or changed would go, or stay, without it."""
+    untold = state.phase in {Phase.NEW, Phase.TERMINATING} or untouched(state)
+    return not (untold or refused or found.hold or found.rival)
+
+
 def wanted(canary: Canary, state: State, found: Found, options: Options) -> Iterable[Wanted]:
     """Objects in the order in which they must be written. A NoSelector has become a `config_problem` before."""
-    if canary.model.service is None:
-        return
     if state.phase is Phase.TERMINATING:
-        yield from _restored(canary, state, found, options)
+        drained = state.stage is Stage.DRAINING and found.route is not None
+        yield from _route(canary, state, found) if drained else ()
+        yield from handing_back.wanted(canary, state, found, options)
+        return
+    if canary.model.service is None:
         return
     serving = state.phase is not Phase.INITIALIZING or primary_objects.serving(found)
     if found.target is not None and not found.config_problem:
@@ -73,6 +81,8 @@ def copies(state: State, found: Found) -> tuple[Copy, ...]:
     What the primary already uses is only replaced by a promotion of just this revision; a copy that somebody deleted
     is made again while the source still is what was promoted.
     """
+    if state.phase is Phase.TERMINATING:
+        return ()
     missing = [Copy(key, value) for key, value in (found.configs or {}).items() if not found.copies.get(key)]
     old = [Copy(key, value) for key, value in (found.configs or {}).items() if found.copies.get(key) not in {"", value}]
     if not missing and not old:
@@ -145,23 +155,3 @@ def scaled_up(canary: Canary, found: Found) -> int:
     if canary.names.autoscaler:
         return max(json.number(found.autoscaler, "spec", "minReplicas", default=1), 1)
     return max(json.number(found.primary, "spec", "replicas", default=1), 1)
-
-
-def _restored(canary: Canary, state: State, found: Found, options: Options) -> Iterable[Wanted]:
-    """Deletion: the target serves before the apex points at it, and the route goes last (behaviour sheet §2.9)."""
-    if found.target is None:
-        return
-    replicas = json.number(found.primary, "spec", "replicas", default=1) or 1
-    if json.number(found.target, "spec", "replicas", default=1) == 0:
-        yield Wanted(kinds.DEPLOYMENT, canary.names.target, merged={"spec": {"replicas": replicas}})
-        return
-    if not observe.target_serves(canary, found) and "terminated" not in state.noticed:
-        return
-    apex = found.services.get(canary.names.apex)
-    try:
-        label, value = selector(canary, found, options)
-    except NoSelector:
-        return
-    if apex is not None:
-        yield Wanted(kinds.SERVICE, canary.names.apex, None, {("spec", "selector"): {label: value}})
-    yield Wanted(kinds.APISIX_ROUTE, canary.names.canary_route, gone=True)

@@ -11,6 +11,7 @@ from typing import Final
 from services.router import nodes, wanted
 from services.router.found import Found
 from services.router.memory import Memory
+from services.router.objects import owned
 from services.router.parse import Canary
 from services.router.ports import Cache, Writes
 from shared.canary import configs
@@ -27,6 +28,10 @@ WATCHED: Final = (
     kinds.CANARY, kinds.METRIC_TEMPLATE, kinds.DEPLOYMENT, kinds.SERVICE, kinds.ENDPOINT_SLICE, kinds.AUTOSCALER,
     kinds.APISIX_ROUTE, kinds.CONFIG_MAP, kinds.SECRET,
 )  # fmt: skip
+OWNED: Final = (
+    kinds.DEPLOYMENT, kinds.AUTOSCALER, kinds.SERVICE, kinds.APISIX_ROUTE, kinds.CONFIG_MAP, kinds.SECRET,
+)  # fmt: skip
+"""Of what kinds a Canary's belongings may be."""
 METADATA_ONLY: Final = frozenset({kinds.CONFIG_MAP, kinds.SECRET})
 SLOW: Final = 1.0
 """Seconds after which a watch that hasn't brought what a fact tells of is no longer waited for."""
@@ -133,6 +138,17 @@ class World:
             rival=self._rival(canary),
             invalid=invalid,
             hold=hold,
+            belongings=self._belongings(canary) if canary.spec.deleting else (),
+        )
+
+    def _belongings(self, canary: Canary) -> tuple[tuple[Kind, Json], ...]:
+        namespace = canary.spec.namespace
+        return tuple(
+            (kind, each)
+            for kind in OWNED
+            if kind in self._caches
+            for each in self._caches[kind].by_namespace(namespace)
+            if owned(canary, each)
         )
 
     def _autoscaler(self, namespace: str, name: str) -> Json | None:

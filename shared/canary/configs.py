@@ -8,7 +8,7 @@ for the primary and points the primary's template at the copies. Scanned are vol
 import copy
 import hashlib
 import json as encoding
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -70,13 +70,26 @@ def ignored(obj: Json) -> bool:
     return json.text(obj, "kind") == "Secret" and json.text(obj, "type") not in TRACKED_SECRET_TYPES
 
 
-def rename(template: Json, tracked: Collection[str], suffix: str = PRIMARY) -> Json:
-    """A copy of `template` whose references in `tracked` (keys like `configmap/a`) carry the suffix."""
+def rename(template: Json, tracked: Collection[str]) -> Json:
+    """A copy of `template` whose references in `tracked` (keys like `configmap/a`) are to the primary's copies."""
+    return _renamed(template, lambda ref: ref.name + PRIMARY if ref.key in tracked else ref.name)
+
+
+def rename_back(template: Json, tracked: Collection[str]) -> Json:
+    """A copy of `template` that refers to the sources in `tracked` again instead of to their copies."""
+
+    def source(ref: ConfigRef) -> str:
+        name = ref.name.removesuffix(PRIMARY)
+        return name if name != ref.name and ConfigRef(ref.kind, name).key in tracked else ref.name
+
+    return _renamed(template, source)
+
+
+def _renamed(template: Json, new: Callable[[ConfigRef], str]) -> Json:
     renamed = copy.deepcopy(template)
     for kind, field, source in _sources(renamed):
-        name = json.text(source, field)
-        if name and ConfigRef(kind, name).key in tracked:
-            source[field] = name + suffix
+        if name := json.text(source, field):
+            source[field] = new(ConfigRef(kind, name))
     return renamed
 
 

@@ -7,7 +7,7 @@ import pytest
 from shared.kube.errors import Forbidden, Refused
 from shared.kube.json import Json
 from shared.wire import messages as wire
-from tests.story.theatre import Theatre, guide, initialized, progressing
+from tests.story.theatre import Theatre, initialized, progressing
 
 ROUTE = "podinfo-podinfo-canary"
 
@@ -196,55 +196,6 @@ async def test_a_canary_of_flagger_is_taken_over_as_it_stands() -> None:
     first.release()
     await first.settle()
     assert first.weights() == (90, 10)
-
-
-async def test_a_canary_deleted_in_the_foreground_is_left_to_the_garbage_collector() -> None:
-    canary = guide("canary")
-    canary["metadata"]["finalizers"] = ["foregroundDeletion"]
-    theatre = await progressing(canary)
-    theatre.cluster.remove("Canary", "podinfo")
-    theatre.cluster.remove("Service", "podinfo-canary")
-    theatre.cluster.writes.clear()
-    await theatre.fact()
-    assert (theatre.cluster.writes, await theatre.look()) == ([], "")
-
-
-async def test_a_suspended_canary_still_gives_back_on_deletion() -> None:
-    canary = guide("canary")
-    canary["spec"]["revertOnDeletion"] = True
-    theatre = await initialized(canary)
-    theatre.edit({"spec": {"suspend": True}})
-    await theatre.fact()
-    theatre.cluster.remove("Canary", "podinfo")
-    await theatre.settle()
-    assert theatre.cluster.of("Service", "podinfo")["spec"]["selector"] == {"app": "podinfo"}
-    assert theatre.replicas == 1
-    assert ("Canary", "test", "podinfo") not in theatre.cluster.objects
-
-
-async def test_a_deletion_ends_although_the_target_never_serves() -> None:
-    canary = guide("canary")
-    canary["spec"]["revertOnDeletion"] = True
-    theatre = await initialized(canary)
-    theatre.unready = {"podinfo"}
-    theatre.cluster.remove("Canary", "podinfo")
-    await theatre.settle()
-    assert theatre.messages()[-1] == "Terminating canary podinfo.test"
-    await theatre.tick()
-    assert theatre.messages()[-1] == "Terminated canary podinfo.test"
-    assert theatre.cluster.of("Service", "podinfo")["spec"]["selector"] == {"app": "podinfo"}
-
-
-@pytest.mark.parametrize("write", range(1, 9))
-async def test_death_at_any_write_of_a_deletion_loses_nothing(write: int) -> None:
-    canary = guide("canary")
-    canary["spec"]["revertOnDeletion"] = True
-    theatre = await initialized(canary)
-    theatre.cluster.crash_after = len(theatre.cluster.writes) + write
-    theatre.cluster.remove("Canary", "podinfo")
-    await theatre.settle()
-    assert theatre.messages()[-2:] == ["Terminating canary podinfo.test", "Terminated canary podinfo.test"]
-    assert theatre.cluster.of("Service", "podinfo")["spec"]["selector"] == {"app": "podinfo"}
 
 
 async def test_suspended_in_the_middle_costs_nothing_and_goes_on() -> None:

@@ -168,7 +168,7 @@ class TestRelease:
         theatre = await initialized()
         person = Person(theatre)
         person.door.unserved = {kinds.APISIX_ROUTE}
-        assert (await person.types("release --all"))[-1] == "4 released, of 1 Canaries of Serinus"
+        assert (await person.types("release --all"))[-1] == "5 released, of 1 Canaries of Serinus"
         assert _tied(theatre.cluster) == {("ApisixRoute", "podinfo-podinfo-canary")}
         assert (await person.types("migrate check"))[0].startswith("test/podinfo: Initialized")
 

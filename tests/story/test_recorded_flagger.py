@@ -78,7 +78,7 @@ async def test_what_rests_is_left_alone(moment: str) -> None:
     await theatre.fact()
     await intervals(theatre, INTERVALS)
     assert {write[1:] for write in theatre.cluster.writes} == {("Canary", "podinfo")}
-    assert len(theatre.cluster.writes) == 1
+    assert len(theatre.cluster.writes) == 2, "the status, and the finalizer that protects what the Canary owns"
     assert kept(theatre) == found
     assert theatre.messages() == []
 

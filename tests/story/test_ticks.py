@@ -68,6 +68,7 @@ async def test_lateness_never_adds_up(late: int) -> None:
 async def test_a_message_for_a_predecessor_of_the_same_name_changes_nothing() -> None:
     theatre = await progressing()
     old = pending(theatre)
+    theatre.edit({"metadata": {"finalizers": None}})
     theatre.cluster.remove("Canary", "podinfo")
     theatre.cluster.put({**guide("canary"), "metadata": {"name": "podinfo", "namespace": "test"}})
     theatre.cluster.writes.clear()

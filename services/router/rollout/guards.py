@@ -3,7 +3,7 @@
 from services.router.rollout.context import Context
 from services.router.rollout.inputs import Judged, Verb
 from services.router.rollout.reach import routed
-from services.router.rollout.state import UNDER_WAY, Phase, Purpose, Stage, State
+from services.router.rollout.state import UNDER_WAY, Phase, Purpose, Stage, State, released
 from services.router.rollout.state import blocked as is_blocked
 
 BLOCK = "block:"
@@ -30,14 +30,51 @@ def judged(c: Context) -> bool:
     return isinstance(c.message, Judged) and is_current(c.state, c.message)
 
 
+def let_go(c: Context) -> bool:
+    return released(c.state)
+
+
 def deleted(c: Context) -> bool:
-    return c.spec.deleting
+    """Not begun yet; or another controller has begun, and nothing of ours says how far it came."""
+    return c.spec.deleting and not (c.state.phase is Phase.TERMINATING and c.state.stage is not Stage.IDLE)
 
 
-def reverted(c: Context) -> bool:
-    """Ready, or waited for long enough: a deletion must end."""
-    over = c.state.rollout_started is not None and c.now > c.state.rollout_started + c.spec.deadline
-    return "terminated" not in c.state.noticed and ((c.seen.canary.ready and c.seen.canary_scaled) or over)
+def due(c: Context) -> bool:
+    """The timer has fired, or should have: a deletion needs no analyzer to end."""
+    return judged(c) or (c.state.tick is not None and c.now >= c.state.tick.due)
+
+
+def followed(c: Context) -> bool:
+    return c.state.stage is Stage.LEAVING and due(c)
+
+
+def out_of_time(c: Context) -> bool:
+    """A deletion must end."""
+    began = c.state.step_started
+    return (
+        c.state.stage is not Stage.DRAINING and c.seen.fronted and began is not None and c.now > began + c.spec.deadline
+    )
+
+
+def leaving(c: Context) -> bool:
+    return c.state.stage is Stage.LEAVING
+
+
+def nothing_to_return(c: Context) -> bool:
+    """Everything leads to the target anyway, or there is none to lead to."""
+    return c.spec.deleting and (not c.seen.fronted or c.seen.target_missing)
+
+
+def drained(c: Context) -> bool:
+    return c.state.stage is Stage.DRAINING and due(c)
+
+
+def restored(c: Context) -> bool:
+    return c.state.stage is Stage.RESTORING and not c.seen.unpromoted
+
+
+def returned(c: Context) -> bool:
+    return c.state.stage is Stage.RETURNING and c.seen.canary_sized and c.seen.canary.ready
 
 
 def serves_all(c: Context) -> bool:

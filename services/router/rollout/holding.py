@@ -1,4 +1,4 @@
-"""Hands off: suspended, refused, held, in trouble; what people ask for in vain; and the deletion of a Canary."""
+"""Hands off: suspended, refused, held, in trouble; and what people ask for in vain."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -12,15 +12,6 @@ from services.router.rollout.texts import Draft, Event
 BOUNDED = ANALYSING | {Phase.PROMOTING}
 """Here a canary may have traffic, so a hold ends after progressDeadlineSeconds; elsewhere it lasts as long as it lasts.
 How long one for the bus lasts is for the settings to say."""
-
-
-def terminate(c: Context) -> Step:
-    state = replace(c.state, phase=Phase.TERMINATING, stage=Stage.IDLE, weight=0, iterations=0, rollout_started=c.now)
-    return Step(forget(state, ""), (texts.terminating(c.spec),), timeout(c))
-
-
-def terminated(c: Context) -> Step:
-    return Step(notice(c.state, "terminated"), (texts.terminated(c.spec),), clear_tick=True)
 
 
 def block(c: Context) -> Step | None:

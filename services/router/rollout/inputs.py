@@ -104,6 +104,14 @@ class Observation:
     canary: Readiness = READY
     canary_scaled: bool = True
     """The target's spec.replicas is above zero."""
+    fronted: bool = False
+    """A Service or route of ours leads past the target. This and the next three are looked at for a deletion only."""
+    unpromoted: bool = False
+    """The target shows something else than what the primary runs."""
+    canary_sized: bool = True
+    """The target has as many replicas as the primary."""
+    belongings: tuple[str, ...] = ()
+    """What would go with the Canary, as texts name it."""
     refusals: tuple[str, ...] = ()
     """Texts naming fields that this version refuses."""
     hold: str = ""

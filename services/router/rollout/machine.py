@@ -16,7 +16,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from services.router.rollout import adopting, analysing, ending, guards, holding, promoting, starting, steps, sticky
+from services.router.rollout import (
+    adopting,
+    analysing,
+    ending,
+    guards,
+    holding,
+    promoting,
+    removing,
+    starting,
+    steps,
+    sticky,
+)  # fmt: skip
 from services.router.rollout.context import Context, Step
 from services.router.rollout.inputs import Judged, Message, Observation
 from services.router.rollout.spec import Spec
@@ -45,12 +56,21 @@ def _same(*phases: Phase) -> frozenset[Phase]:
 
 BEGUN = LIVE - {_P.NEW}
 ROLLED = _same(_P.FAILED)
+GONE = _same(_P.TERMINATING)
 BOUNDED = holding.BOUNDED
 RULES: tuple[Rule, ...] = (
     # deletion, and everything that makes us keep our hands off
-    Rule(LIVE, "deleted, with our finalizer", guards.deleted, holding.terminate, _same(_P.TERMINATING)),
-    Rule(_same(_P.TERMINATING), "the target serves again", guards.reverted, holding.terminated, _same(_P.TERMINATING)),
-    Rule(_same(_P.TERMINATING), "otherwise", guards.always, steps.nothing, _same(_P.TERMINATING)),
+    Rule(GONE, "let go", guards.let_go, steps.nothing, GONE),
+    Rule(ALL, "deleted, with our finalizer", guards.deleted, removing.terminate, GONE),
+    Rule(GONE, "the gateways have followed", guards.followed, removing.followed, GONE),
+    Rule(GONE, "beyond its deadline", guards.out_of_time, removing.leave_behind, GONE),
+    Rule(GONE, "everything leads to the target", guards.leaving, steps.nothing, GONE),
+    Rule(GONE, "nothing to hand back", guards.nothing_to_return, removing.terminated, GONE),
+    Rule(GONE, "the target has no traffic", guards.drained, removing.restore, GONE),
+    Rule(GONE, "the target shows what is promoted", guards.restored, removing.give_back, GONE),
+    Rule(GONE, "the target can serve all", guards.returned, removing.leave, GONE),
+    Rule(GONE, "the deadline has moved", guards.due, removing.wait, GONE),
+    Rule(GONE, "otherwise", guards.always, steps.nothing, GONE),
     Rule(SETTLED, "drained, or hooks answered", guards.settled_judged, ending.settled, SETTLED),
     Rule(BOUNDED, "abort requested, without a bus", guards.aborted_alone, ending.abort, ROLLED),
     Rule(BOUNDED, "without a bus for too long", guards.abandoned, ending.abandon, ROLLED),

@@ -53,8 +53,8 @@ class Spec:
     """Names of webhooks whose waiting alert is muted."""
     drain: timedelta = timedelta(seconds=10)
     """How long traffic may linger on a side after its weight went to zero (setting of the router)."""
-    revert_on_deletion: bool = False
     deleting: bool = False
+    """Deleted, and our finalizer keeps it."""
 
     @property
     def canary_ref(self) -> str:

@@ -50,6 +50,12 @@ class Stage(StrEnum):
     """The primary gets the new template and rolls out; traffic stays where it is."""
     SHIFTING = "shifting"
     """The promoted primary takes its traffic back in steps."""
+    RESTORING = "restoring"
+    """Deleted: the target gets back what the primary runs."""
+    RETURNING = "returning"
+    """Deleted: the target grows to the primary's size."""
+    LEAVING = "leaving"
+    """Deleted: everything leads to the target again; the primary stays until all gateways have followed."""
 
 
 class Purpose(StrEnum):
@@ -150,8 +156,18 @@ _STAGES: dict[Phase, frozenset[Stage]] = {
     Phase.WAITING_PROMOTION: frozenset({Stage.JUDGING}),
     Phase.PROMOTING: frozenset({Stage.COPYING, Stage.SHIFTING}),
     Phase.FINALISING: frozenset({Stage.DRAINING}),
+    Phase.TERMINATING: frozenset({Stage.IDLE, Stage.DRAINING, Stage.RESTORING, Stage.RETURNING, Stage.LEAVING}),
     **dict.fromkeys(SETTLED, _RESTING),
 }
+
+
+TERMINATED, LEFT = "terminated", "left"
+"""Notices of a deletion: it is over; and what belonged to the Canary shall stay."""
+
+
+def released(state: State) -> bool:
+    """Deleted, and nothing is left for us to do."""
+    return state.phase is Phase.TERMINATING and TERMINATED in state.noticed
 
 
 def blocked(state: State) -> bool:
@@ -179,6 +195,6 @@ def invariants(state: State) -> list[str]:
         broken.append(f"{phase}/{stage} waits for no tick")
     if "block:suspended" in state.noticed and phase not in SETTLED and state.tick is not None:
         broken.append(f"suspended {phase} waits for {state.tick.purpose}, which nobody will take")
-    if phase in SETTLED and (state.tick is None) != (stage is Stage.IDLE):
+    if phase in SETTLED | {Phase.TERMINATING} and (state.tick is None) != (stage is Stage.IDLE):
         broken.append(f"{phase}/{stage} with tick {state.tick}")
     return broken

@@ -220,5 +220,16 @@ def terminating(spec: Spec) -> Draft:
     return normal(Event.TERMINATING, f"Terminating canary {spec.canary_ref}")
 
 
+def restoring(spec: Spec) -> Draft:
+    """Ours."""
+    text = f"Restoring {spec.target_ref} to the template of {spec.primary_ref}: what it shows was not promoted"
+    return warning(Event.TERMINATING, text)
+
+
+def left_behind(belongings: tuple[str, ...], cause: str) -> Draft:
+    """Ours."""
+    return warning(Event.TERMINATING, f"Leaving {', '.join(belongings)} in place: progress deadline exceeded {cause}")
+
+
 def terminated(spec: Spec) -> Draft:
     return normal(Event.TERMINATED, f"Terminated canary {spec.canary_ref}")

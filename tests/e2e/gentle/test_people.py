@@ -271,20 +271,25 @@ async def reverted(rollout: Rollout) -> None:
     await _until_left(rollout, "deployment.apps/podinfo", "service/podinfo", "apisixroute.apisix.apache.org/podinfo")
     assert await _selected(rollout) == "podinfo"
     await rollout.scene.listener.until(f"Terminated canary {_name(rollout)}", rollout.namespace)
-    assert rollout.texts()[-2:] == [f"Terminating canary {_name(rollout)}", f"Terminated canary {_name(rollout)}"]
+    restoring = f"Restoring {_name(rollout)} to the template of podinfo-primary.{rollout.namespace}: what it shows was not promoted"
+    assert rollout.texts()[-3:] == [
+        f"Terminating canary {_name(rollout)}", restoring, f"Terminated canary {_name(rollout)}",
+    ]  # fmt: skip
+    assert await rollout.image("") == OLD
 
 
 @play
 async def deleted(rollout: Rollout) -> None:
-    """Without it, everything generated goes with the Canary, and a new one of the same name begins anew."""
+    """Without it, too; all else that was generated goes with the Canary, and a new one of the same name begins anew."""
     await _begun(rollout, canary())
     await phase(rollout, "Progressing", weight=50)
-    await rollout.kubectl("delete", "canary", "podinfo", "--timeout=30s")
-    await _until_left(rollout, "deployment.apps/podinfo", "apisixroute.apisix.apache.org/podinfo")
+    await rollout.kubectl("delete", "canary", "podinfo", "--timeout=60s")
+    await _until_left(rollout, "deployment.apps/podinfo", "service/podinfo", "apisixroute.apisix.apache.org/podinfo")
+    assert await _selected(rollout) == "podinfo"
 
     await rollout.apply(documents=(canary(),))
     await rollout.initialized()
-    assert await rollout.image() == NEW
+    assert await rollout.image() == OLD
     assert rollout.texts().count(f"Initialization done! {_name(rollout)}") == 2
 
 

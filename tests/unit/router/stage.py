@@ -66,7 +66,7 @@ class Stage:
             if self.seen.primary_promotion != self.state.promotion and not self.seen.primary.retriable:
                 self.seen = replace(self.seen, primary=UNREADY)  # a new template starts a new deadline
             self.seen = replace(self.seen, primary_promotion=self.state.promotion, primary_revision=self.state.revision)
-        busy = {Phase.PROGRESSING, Phase.WAITING_PROMOTION, Phase.PROMOTING, Phase.FINALISING, Phase.TERMINATING}
+        busy = {Phase.PROGRESSING, Phase.WAITING_PROMOTION, Phase.PROMOTING, Phase.FINALISING}
         if self.state.phase in busy:
             self.seen = replace(self.seen, canary_scaled=True)
 

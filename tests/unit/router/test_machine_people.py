@@ -62,14 +62,6 @@ class TestPeople:
         play.judge()
         assert play.heard()[-1] == "Promotion completed! Canary analysis was skipped for podinfo.test"
 
-    def test_deletion_with_reversal(self) -> None:
-        play = initialized()
-        play.spec = replace(play.spec, deleting=True, revert_on_deletion=True)
-        play.world(canary=UNREADY)
-        assert play.heard() == ["Terminating canary podinfo.test"]
-        play.world(canary=READY)
-        assert play.heard() == ["Terminated canary podinfo.test"]
-
     def test_skipping_in_the_middle_promotes(self) -> None:
         play = progressing()
         play.spec = replace(play.spec, skip_analysis=True)

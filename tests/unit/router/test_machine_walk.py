@@ -159,10 +159,10 @@ class Walk(RuleBasedStateMachine):
     def edit_more(self, hooks: set[str], skip: bool, back: int) -> None:
         self.world.edit(hooks=frozenset(hooks), skip_analysis=skip, promotion_step=back)
 
-    @rule(chance=st.integers(0, 9))
-    def delete(self, chance: int) -> None:
-        if chance == 0:
-            self.world.edit(deleting=True, revert_on_deletion=True)
+    @rule(chance=st.integers(0, 9), fronted=st.booleans(), restorable=st.booleans())
+    def delete(self, chance: int, fronted: bool, restorable: bool) -> None:
+        if chance == 0 and not self.world.spec.deleting:
+            self.world.delete(fronted=fronted, restorable=restorable)
 
     @rule(seconds=st.integers(1, 90))
     def wait(self, seconds: int) -> None:
@@ -203,8 +203,8 @@ class Walk(RuleBasedStateMachine):
         state = self.world.state
         assert state.phase in OVER, f"ended in {state.phase}/{state.stage}"
         assert state.tick is None
-        assert state.weight in {0, 100}
-        assert state.weight == 0 or state.phase is Phase.FAILED
+        assert state.weight in {0, 100} or "terminated" in state.noticed
+        assert state.weight == 0 or state.phase is Phase.FAILED or "terminated" in state.noticed
         assert state.phase is not Phase.TERMINATING or "terminated" in state.noticed
 
     # --- means -----------------------------------------------------------------------------------------------

@@ -140,18 +140,6 @@ async def test_an_idle_target_that_is_scaled_up_goes_back_to_zero() -> None:
     assert theatre.cluster.of("Deployment", "podinfo")["spec"]["replicas"] == 0
 
 
-async def test_reverting_on_deletion() -> None:
-    theatre = await initialized(with_spec(revertOnDeletion=True))
-    assert theatre.canary["metadata"]["finalizers"] == ["finalizer.flagger.app"]
-    theatre.cluster.remove("Canary", "podinfo")
-    await theatre.settle()
-    assert theatre.cluster.of("Deployment", "podinfo")["spec"]["replicas"] == 1
-    assert theatre.cluster.of("Service", "podinfo")["spec"]["selector"] == {"app": "podinfo"}
-    assert ("ApisixRoute", "test", "podinfo-podinfo-canary") not in theatre.cluster.objects
-    assert ("Canary", "test", "podinfo") not in theatre.cluster.objects
-    assert theatre.messages()[-2:] == ["Terminating canary podinfo.test", "Terminated canary podinfo.test"]
-
-
 async def test_affinity_about_oneself_becomes_about_the_primary() -> None:
     deployment = guide("deployment")
     selector = {"matchExpressions": [{"key": "app", "operator": "In", "values": ["podinfo"]}]}

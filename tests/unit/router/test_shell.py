@@ -54,6 +54,7 @@ async def test_refreshing_reads_what_was_lost_and_forgets_what_is_gone() -> None
     assert {("Canary", "podinfo"), ("Deployment", "podinfo"), ("ApisixRoute", "podinfo-podinfo-canary")} <= set(
         theatre.cluster.reads
     )
+    theatre.cluster.edit("Canary", "podinfo", {"metadata": {"finalizers": None}})
     theatre.cluster.remove("Canary", "podinfo")
     theatre.cluster.reads.clear()
     await theatre.reconciler.refresh(theatre.ref)

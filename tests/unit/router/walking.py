@@ -37,6 +37,8 @@ class World:
     gateway: int = 0
     """The canary's percent as the gateway has it."""
     revision: str = "r0"
+    restorable: bool = True
+    """Does the API server let a deletion have its way?"""
     last: Judged | None = None
     """The last verdict that counted, for doubles."""
     testers: bool = False
@@ -56,6 +58,16 @@ class World:
         problem = "" if revision else GONE.text
         canary = READY if self.seen.target_missing and revision else GONE if not revision else self.seen.canary
         self.change(revision=revision, problem=problem, target_missing=not revision, canary=canary)
+
+    def delete(self, *, fronted: bool, restorable: bool) -> None:
+        """Somebody deletes the Canary."""
+        self.restorable = restorable
+        unpromoted = self.seen.revision != self.seen.primary_revision
+        self.seen = replace(
+            self.seen, fronted=fronted, unpromoted=unpromoted, canary_sized=False, routed=self.gateway,
+            belongings=("Deployment podinfo-primary",),
+        )  # fmt: skip
+        self.edit(deleting=True)
 
     def edit(self, **changes: object) -> None:
         """Somebody edits the Canary."""
@@ -102,7 +114,7 @@ class World:
         if wanted.hands_off(canary, self.state, found, bool(self.seen.refusals)):
             return
         if self.state.phase is Phase.TERMINATING:
-            self.replicas, self.seen = max(self.replicas, 1), replace(self.seen, canary_scaled=True)
+            self._hand_back()
             return
         self._copy()
         self.gateway, self.testers = self.state.weight, reach.testers(self.spec, self.state)
@@ -113,6 +125,19 @@ class World:
             )
             self.replicas = size
             self.seen = replace(self.seen, canary_scaled=size > 0)
+
+    def _hand_back(self) -> None:
+        """What services.router.handing_back makes of the stage."""
+        if self.state.stage is Stage.DRAINING:
+            self.gateway = self.state.weight
+        if self.state.stage is Stage.RESTORING and self.restorable:
+            assert self.gateway == 0, "the template changes under traffic"
+            self.seen = replace(self.seen, unpromoted=False)
+        if self.state.stage in {Stage.RESTORING, Stage.RETURNING}:
+            self.replicas = max(self.replicas, 1)
+            self.seen = replace(self.seen, canary_sized=True, canary_scaled=True)
+        if self.state.stage is Stage.LEAVING and self.restorable:
+            self.gateway, self.seen = 0, replace(self.seen, fronted=False)
 
     def _copy(self) -> None:
         if self.state.promotion == TAKEN_OVER:
@@ -137,7 +162,8 @@ class World:
         assert after.phase in ANALYSING | {Phase.PROMOTING} or not reach.testers(self.spec, after)
         assert (after.phase in ANALYSING and after.weight == 0) or not reach.mirrored(self.spec, after)
         told = [draft.message for draft in decision.events]
-        if any("threshold reached" in text or "deadline exceeded" in text for text in told):
+        beyond = any("threshold reached" in text or "deadline exceeded" in text for text in told)
+        if beyond and after.phase is not Phase.TERMINATING:
             assert after.phase is Phase.FAILED
             assert after.weight == 0 or (before.weight == 100 and not self.seen.primary.ready)
         if after.stage is not before.stage and before.stage is Stage.DRAINING and after.phase in SETTLED:
