@@ -1,8 +1,9 @@
-"""`python -m bench revision|ticks|flagger|record-flagger`: a control plane of its own, measures, prints.
+"""`python -m bench revision|ticks|flagger|take-over|record-flagger`: a control plane of its own, measures, prints.
 
 revision   from `kubectl set image` (the patch is sent) to the canary's replicas being set (the watch shows it)
 ticks      how late steps are committed while 200 canaries roll out at an interval of 10 s, one replica a service
 flagger    Flagger and Serinus on one API server: docs/comparison.md
+take-over  Serinus takes over what a Flagger left in each phase, and gives it back
 record-flagger   not a figure: plays the guide with Flagger and records its objects in each phase for the tests
 """
 
@@ -17,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from bench.figures import distribution, machine
-from bench.flagger import comparison, recording
+from bench.flagger import comparison, recording, takeover
 from sandbox import crowd, prometheus
 from sandbox.controlplane import binaries
 from sandbox.controlplane.api import Api, Json
@@ -31,7 +32,7 @@ WARM_UP = 30.0  # seconds until the steps of all canaries are under way
 def main() -> int:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("name", choices=("revision", "ticks", "flagger", "record-flagger"))
+    parser.add_argument("name", choices=("revision", "ticks", "flagger", "take-over", "record-flagger"))
     parser.add_argument("--canaries", type=int, default=0, help="how many; 50, 200 and 10 by default")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long ticks are watched")
     given = parser.parse_args()
@@ -42,11 +43,19 @@ def main() -> int:
         asyncio.run(_revision(given.canaries or 50))
     elif given.name == "flagger":
         asyncio.run(comparison.compare(given.canaries or 10))
+    elif given.name == "take-over":
+        return _report(asyncio.run(takeover.take_over()))
     elif given.name == "record-flagger":
         asyncio.run(recording.record())
     else:
         asyncio.run(_ticks(given.canaries or 200, given.seconds))
     return 0
+
+
+def _report(wrong: list[str]) -> int:
+    for each in wrong:
+        print(f"WRONG: {each}")
+    return 1 if wrong else 0
 
 
 @asynccontextmanager

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import aiohttp
 import yaml
 
 from sandbox.controlplane.api import STRATEGIC, Api, Json
 from sandbox.controlplane.server import ControlPlane
+from sandbox.loadtester import LoadTester
 
 _MANIFESTS: Final = Path(__file__).resolve().parents[2] / "tests" / "guide"
 
@@ -76,3 +78,11 @@ class Play:
         """The generated route's: primary, canary."""
         rule = (await self.api.get(self.route))["spec"]["http"][0]
         return [backend["weight"] for backend in rule["backends"]]
+
+
+async def visited(loadtester: LoadTester, command: str) -> None:
+    """Load from outside: what the guide types into the load tester's pod."""
+    order = {"name": command, "namespace": "visitors", "metadata": {"cmd": command}}
+    url = f"http://127.0.0.1:{loadtester.port}/"
+    async with aiohttp.ClientSession() as session, session.post(url, json=order) as answer:
+        answer.raise_for_status()

@@ -15,6 +15,8 @@ from sandbox.controlplane.api import Json
 GOOD: Final = "stefanprodan/podinfo:6.0.1"
 _LOAD: Final = "hey -z 1m -q 5 -c 1 -host app.example.com http://apisix-gateway.apisix/api/info"
 _STEPS: Final = 3
+_REST_OF_A_STEP: Final = 1.5
+"""Seconds in which what belongs to a step is written: route, status, event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +78,11 @@ async def step(arena: Arena) -> dict[str, Counter[str]]:
     for side in arena.sides:
         await created(side, ["single"])
         await side.play("single").release(GOOD)
-        await side.canaries.until("single", _weight(10), 90)
+        await side.canaries.until("single", _weight(20), 120)
+        await asyncio.sleep(_REST_OF_A_STEP)
         since = len(arena.world.plane.audit())
-        await side.canaries.until("single", _weight(10 * (1 + _STEPS)), 120)
-        await asyncio.sleep(1.0)  # the step's event follows it
+        await side.canaries.until("single", _weight(20 + 10 * _STEPS), 120)
+        await asyncio.sleep(_REST_OF_A_STEP)
         found[side.name] = side.requests(since)
         await rested(side, "single")
     return found

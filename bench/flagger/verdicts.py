@@ -4,10 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import aiohttp
-
 from bench.flagger import measures
-from bench.flagger.guide import Play, manifest
+from bench.flagger.guide import Play, manifest, visited
 from bench.flagger.sides import Arena, Side
 from sandbox.application import Behaviour
 from sandbox.controlplane.api import Json
@@ -40,12 +38,13 @@ async def integer(side: Side, play: Play) -> str:
 async def edited(side: Side, play: Play) -> str:
     """Somebody edits the source route while the canary has 20 % (W-A4)."""
     await play.release(measures.GOOD)
+    generated = play.route.rpartition("/")[2]
     await side.canaries.until(play.name, _has(20), 120)
+    await side.routes.until(generated, lambda route: _share(route) == 20, 30)
     rule = (await side.api.get(play.source))["spec"]["http"][0]
     rule["match"]["methods"] = ["GET", "HEAD"]
     await side.api.patch(play.source, {"spec": {"http": [rule]}})
     least = 100
-    generated = play.route.rpartition("/")[2]
 
     def followed(route: Json) -> bool:
         nonlocal least
@@ -53,8 +52,6 @@ async def edited(side: Side, play: Play) -> str:
         return "HEAD" in route["spec"]["http"][0]["match"]["methods"]
 
     await side.routes.until(generated, followed, 60)
-    await asyncio.sleep(12.0)  # one more tick
-    least = min(least, _share(side.routes.objects[generated]))
     return f"the canary's share after the edit: {least} %"
 
 
@@ -93,14 +90,7 @@ async def _prepared(loadtester: LoadTester, side: Side, play: Play) -> None:
         canary["spec"]["analysis"].update(maxWeight=50)
     await play.apply(manifest("deployment"), route, canary)
     await measures.rested(side, play.name)
-    await _visited(loadtester, _VISITORS.format(play.host))
-
-
-async def _visited(loadtester: LoadTester, command: str) -> None:
-    order = {"name": command, "namespace": "visitors", "metadata": {"cmd": command}}
-    url = f"http://127.0.0.1:{loadtester.port}/"
-    async with aiohttp.ClientSession() as session, session.post(url, json=order) as answer:
-        answer.raise_for_status()
+    await visited(loadtester, _VISITORS.format(play.host))
 
 
 async def _left(side: Side, play: Play) -> None:

@@ -1,22 +1,10 @@
-"""What a Flagger 1.44 left in the cluster, phase by phase, on the stage of the story tests.
+"""What a Flagger 1.44 left (tests/recorded), on the stage of the story tests."""
 
-`python -m bench record-flagger` has recorded it; tests/recorded/flagger-1.44 holds a file for each moment.
-"""
-
-import json
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from shared.kube.json import Json
+from tests.recorded.moments import objects
 from tests.story.theatre import Theatre
-
-FOLDER = Path(__file__).parents[1] / "recorded" / "flagger-1.44"
-
-
-def objects(moment: str) -> list[Json]:
-    """Everything that was there."""
-    found: list[Json] = json.loads((FOLDER / f"{moment}.json").read_text())["objects"]
-    return found
 
 
 def left(moment: str) -> Theatre:
