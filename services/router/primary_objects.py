@@ -48,7 +48,8 @@ def primary(canary: Canary, state: State, found: Found, label: tuple[str, str], 
     # What was never ready serves nobody yet: a first image that can't start is mended like any other.
     mending = state.phase is Phase.INITIALIZING and json.text(annotations, REVISION) not in {"", shown}
     if copying or (mending and not serving(found)):
-        yield _renewed(name, _body(canary, found, label, options, marks), keep_replicas=bool(canary.names.autoscaler))
+        scaled = json.number(found.primary, "spec", "replicas", default=1) if canary.names.autoscaler else 0
+        yield _renewed(name, _body(canary, found, label, options, marks), at_least=scaled)
 
 
 def serving(found: Found) -> bool:
@@ -58,14 +59,15 @@ def serving(found: Found) -> bool:
     return seen and json.number(status, "availableReplicas") > 0
 
 
-def _renewed(name: str, body: Json, *, keep_replicas: bool) -> Wanted:
-    """The new template and what belongs to it; the number of replicas is an autoscaler's, where there's one."""
+def _renewed(name: str, body: Json, *, at_least: int) -> Wanted:
+    """The new template and what belongs to it, and as many replicas as the canary has, which serves its share with them:
+    less would not be enough for the traffic that comes back. An autoscaler's number is only ever raised."""
     spec, metadata = json.mapping(body, "spec"), json.mapping(body, "metadata")
     exact: dict[tuple[str, ...], object] = {("spec", key): spec.get(key) for key in ("template", *_KEPT)}
     annotations = {key: value for key, value in json.mapping(metadata, "annotations").items() if key in _MARKS}
     merged: Json = {"metadata": {"annotations": annotations, "labels": metadata["labels"]}}
-    if not keep_replicas and spec["replicas"]:
-        merged["spec"] = {"replicas": spec["replicas"]}
+    if spec["replicas"]:
+        merged["spec"] = {"replicas": max(spec["replicas"], at_least)}
     return Wanted(kinds.DEPLOYMENT, name, None, exact, merged)
 
 

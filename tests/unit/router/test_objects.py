@@ -84,8 +84,20 @@ async def test_autoscaler_and_its_limits() -> None:
     assert (scaler["spec"]["minReplicas"], scaler["spec"]["maxReplicas"]) == (3, 9)
     theatre.cluster.edit("Deployment", "podinfo-primary", {"spec": {"replicas": 5}})
     theatre.release()
+    theatre.cluster.edit("Deployment", "podinfo", {"spec": {"replicas": 2}})
     await promoted(theatre)
     assert theatre.cluster.of("Deployment", "podinfo-primary")["spec"]["replicas"] == 5, "the HPA owns the number"
+
+
+async def test_the_primary_is_as_many_as_the_canary_before_it_takes_the_traffic_back() -> None:
+    """Its autoscaler has seen half of the traffic at the most."""
+    reference = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "name": "podinfo"}
+    theatre = await initialized(with_spec(autoscalerRef=reference), [guide("hpa")])
+    theatre.release()
+    await theatre.fact()
+    theatre.cluster.edit("Deployment", "podinfo", {"spec": {"replicas": 7}})
+    await promoted(theatre)
+    assert theatre.cluster.of("Deployment", "podinfo-primary")["spec"]["replicas"] == 7
 
 
 async def test_an_autoscaler_without_reference_is_told_once() -> None:
