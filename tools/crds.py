@@ -1,7 +1,7 @@
 """Writes k8s/crds/*.yaml: Flagger's three CRDs path by path, plus our status fields, every field described.
 
-The paths and constraints of Flagger's schemas are data (tests/repo/flagger_paths.txt); descriptions and our own fields
-stand here. `python -m tools.crds [--check]`; `make docs` and `make check` call it.
+The paths and constraints of Flagger's schemas are data (tests/repo/flagger_paths.txt); descriptions stand here, our own
+fields in tools/own_status.py. `python -m tools.crds [--check]`; `make docs` and `make check` call it.
 """
 
 import json
@@ -12,10 +12,11 @@ from typing import Any, Final
 
 import yaml
 
+from tools.own_status import OWN_STATUS, TEXT, Schema, described
+
 ROOT: Final = Path(__file__).parent.parent
 PATHS: Final = ROOT / "tests/repo/flagger_paths.txt"
 OUT: Final = ROOT / "k8s/crds"
-Schema = dict[str, Any]
 
 _FOREIGN: Final = "Accepted so that manifests of other providers stay valid; has no meaning on APISIX."
 _FOREIGN_ROOTS: Final = (
@@ -98,7 +99,7 @@ DESCRIPTIONS: Final = {
         "status.lastAppliedSpec": "Hash of the revision that was analysed last.",
         "status.lastPromotedSpec": "Hash of the revision that was promoted last.",
         "status.lastTransitionTime": "When this status was last written.",
-        "status.conditions": "`Promoted`, and `Supported` once something was refused.",
+        "status.conditions": "`Promoted`; `Supported` once something was refused; `TargetIdle` once somebody kept the idle target up.",
     },
     "metrictemplates": {
         "spec": "A query and whom to ask.",
@@ -126,73 +127,6 @@ _WORDS: Final = {
     "max": "Greatest value that passes.", "exact": "The whole value.", "prefix": "The value's beginning.",
     "suffix": "The value's end.", "regex": "Regular expression over the value.",
 }  # fmt: skip
-
-_TIME: Final[Schema] = {"type": "string", "format": "date-time"}
-_TEXT: Final[Schema] = {"type": "string"}
-_INT: Final[Schema] = {"type": "integer"}
-
-
-def _d(schema: Schema, text: str) -> Schema:
-    return {"description": text, **schema}
-
-
-def _object(text: str, /, **properties: Schema) -> Schema:
-    return {
-        "description": text,
-        "type": "object",
-        "x-kubernetes-preserve-unknown-fields": True,
-        "properties": properties,
-    }
-
-
-def _list(text: str, items: Schema, **more: Any) -> Schema:
-    return {"description": text, "type": "array", "items": items, **more}
-
-
-OWN_STATUS: Final[Schema] = _object(
-    "What Serinus remembers of this rollout. It is the only memory there is: don't edit it.",
-    schema=_d(_INT, "Version of these fields."),
-    stage=_d(_TEXT, "Where inside the phase."),
-    revision=_d(_TEXT, "SHA-256 of the pod template and tracked configs under analysis, or analysed last."),
-    promotedRevision=_d(_TEXT, "The same of what the primary was promoted with."),
-    promotion=_d(_TEXT, "Id of the copy that the primary shall carry."),
-    cookies=_object(
-        "Cookies of session affinity.", canary=_d(_TEXT, "What the canary's answers set."),
-        primary=_d(_TEXT, "What the primary's answers set."), former=_d(_TEXT, "The canary's of the rollout before.")),
-    transition=_d(_INT, "Number of the last transition."),
-    seq=_d(_INT, "Number of the last rollout event."),
-    stepTicks=_d(_INT, "Checks since the last step."),
-    noticed=_list("Warnings already told.", _d(_TEXT, "One of them.")),
-    request=_d(_TEXT, "The last request annotation that was carried out."),
-    providersChecked=_d({"type": "boolean"}, "Whether the metrics servers were asked."),
-    supported=_d({"type": "boolean"}, "False while a field of the spec is refused."),
-    observedGeneration=_d(_INT, "Generation of the spec that the status belongs to."),
-    configs={"description": "Checksums of the tracked configs of `revision`.", "type": "object",
-             "additionalProperties": _d(_TEXT, "Checksum.")},
-    writers={"description": "When others last wrote this status, as far as that was before us.", "type": "object",
-             "additionalProperties": _d(_TEXT, "Time.")},
-    nodes=_list("Addresses under which the gateway counts the canary's answers.", _object(
-        "One address.", address=_d(_TEXT, "IP address."), lastSeen=_d(_TIME, "When it was last ready."),
-        former=_d({"type": "boolean"}, "It belonged to the revision before and doesn't count."))),
-    tick=_object("The one tick that is waited for.", seq=_d(_INT, "Transition that armed it."), due=_d(_TIME, "When it is due."),
-                 purpose=_d(_TEXT, "What it asks."), revision=_d(_TEXT, "Which revision it asks about.")),
-    hold=_object("Why nothing is judged for now.", reason=_d(_TEXT, "The reason."), since=_d(_TIME, "Since when.")),
-    rolloutStartedAt=_d(_TIME, "When this rollout started."),
-    analysisStartedAt=_d(_TIME, "When the first step of this revision was taken."),
-    stepStartedAt=_d(_TIME, "When the last step was taken."),
-    transitions=_list("The last twenty transitions, oldest first.", _object(
-        "One transition.",
-        seq=_d(_INT, "Its number."), at=_d(_TIME, "When it was decided."), phase=_d(_TEXT, "The phase after it."),
-        stage=_d(_TEXT, "The stage after it."), cause=_d(_TEXT, "Id of the message that caused it."),
-        rule=_d(_TEXT, "The row of the transition table."), weight=_d(_INT, "The canary's percent after it."),
-        failedChecks=_d(_INT, "Failed checks after it."), iterations=_d(_INT, "Iterations after it."),
-        events=_list("What was told.", _object(
-            "One event.", seq=_d(_INT, "Its number."), type=_d(_TEXT, "Its public type."),
-            eventType=_d(_TEXT, "Normal or Warning."), message=_d(_TEXT, "Its text."),
-            alert=_object("The message to people.", severity=_d(_TEXT, "info, warn or error."), message=_d(_TEXT, "Its text."),
-                          details=_d({"type": "boolean"}, "Whether it lists the canary's settings.")))),
-    ), maxItems=20),
-)  # fmt: skip
 
 COLUMNS: Final = {
     "canaries": [
@@ -246,7 +180,7 @@ def crd(plural: str) -> Schema:
     kind, singular = NAMES[plural]
     root: Schema = {
         "description": f"{kind} of the flagger.app API, as Serinus serves it.", "type": "object", "required": ["spec"], "properties": {
-            "apiVersion": _d(_TEXT, "flagger.app/v1beta1"), "kind": _d(_TEXT, kind), "metadata": {"type": "object"},
+            "apiVersion": described(TEXT, "flagger.app/v1beta1"), "kind": described(TEXT, kind), "metadata": {"type": "object"},
         },
     }  # fmt: skip
     for path, kind_of, constraints in paths()[plural]:

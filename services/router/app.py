@@ -9,6 +9,7 @@ from typing import Final
 from services.router import handlers
 from services.router.bus_watch import LOOK, BusWatch
 from services.router.gauges import Gauges
+from services.router.idle import keep_who_scales
 from services.router.objects import Options
 from services.router.ports import Cache
 from services.router.reconcile import Reconciler, Rules
@@ -130,7 +131,8 @@ def _followed(*, tracking: bool) -> dict[Kind, Follow]:
     """What is watched, and how much of it is kept."""
     watched = [kind for kind in WATCHED if tracking or kind not in METADATA_ONLY]
     follow = {kind: Follow(metadata_only=kind in METADATA_ONLY) for kind in watched}
-    return follow | {kinds.CANARY: Follow(keep=slim_managed_fields)}  # who else writes the status
+    others = {kinds.CANARY: slim_managed_fields, kinds.DEPLOYMENT: keep_who_scales}  # who else writes status and size
+    return follow | {kind: Follow(keep=keep) for kind, keep in others.items()}
 
 
 async def _sync(cluster: door.Cluster, caches: Caches, crds: Informer, runtime: Runtime) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
-from services.router import status
+from services.router import conditions, status
 from services.router.parse import Canary
 from services.router.rollout.state import Phase, Purpose, Stage
 from shared.kube import json
@@ -53,12 +53,12 @@ def moved_lately(document: Json, now: datetime) -> bool:
 
 def patch(document: Json, problem: str, now: datetime) -> Json | None:
     """The condition that says so, as a patch of the status; None where it stands already."""
-    conditions = json.items(document, "status", "conditions")
-    had = next((each for each in conditions if each.get("type") == "Supported"), None)
-    told = status.condition(had, "Supported", "False", _REASON, problem, now)
+    stand = json.items(document, "status", "conditions")
+    had = next((each for each in stand if each.get("type") == "Supported"), None)
+    told = conditions.condition(had, "Supported", "False", _REASON, problem, status.stamp(now.replace(microsecond=0)))
     if told is had:
         return None
-    others = [each for each in conditions if each is not had]
+    others = [each for each in stand if each is not had]
     return {"metadata": {"resourceVersion": json.version(document)}, "status": {"conditions": [*others, told]}}
 
 

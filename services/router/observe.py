@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from services.router import handing_back, parse, policy, primary_objects, routes
+from services.router import handing_back, idle, parse, policy, primary_objects, routes
 from services.router.found import PROMOTION, Found, target_revision
 from services.router.objects import Options
 from services.router.parse import Canary
@@ -34,6 +34,8 @@ def observe(canary: Canary, state: State, found: Found, options: Options, now: d
         unpromoted=deleting and handing_back.unpromoted(canary, found, options),
         canary_sized=deleting and handing_back.sized(canary, found),
         belongings=tuple(f"{kind.kind} {json.name(each)}" for kind, each in found.belongings),
+        raised=idle.raised(canary, state, found),
+        sized_by=idle.claimed(found),
         refusals=policy.refusals(canary.model, found),
         hold=found.hold,
         warnings=_warnings(canary, state, found),

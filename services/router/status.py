@@ -11,11 +11,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, TypeVar
 
-from services.router import transitions
+from services.router import conditions, transitions
 from services.router.nodes import Node
-from services.router.rollout.guards import HELD
 from services.router.rollout.machine import Decision
-from services.router.rollout.state import SETTLED, Cookies, Hold, PendingTick, Phase, Purpose, Stage, State
+from services.router.rollout.state import SETTLED, Cookies, Hold, PendingTick, Phase, Purpose, Raise, Stage, State
 from shared.kube import json
 from shared.kube.json import Json
 
@@ -30,17 +29,6 @@ _COOKIES: Final = {
     "former": "previousSessionAffinityCookie",
 }
 """Parts of the state's cookies, and the fields in which Flagger shows them."""
-
-_MESSAGES: Final = {
-    Phase.INITIALIZED: ("True", "{kind} initialization completed."),
-    Phase.WAITING: ("Unknown", "Waiting for approval."),
-    Phase.WAITING_PROMOTION: ("Unknown", "Waiting for approval."),
-    Phase.PROGRESSING: ("Unknown", "New revision detected, progressing canary analysis."),
-    Phase.PROMOTING: ("Unknown", "Canary analysis completed, starting primary rolling update."),
-    Phase.FINALISING: ("Unknown", "Canary analysis completed, routing all traffic to primary."),
-    Phase.SUCCEEDED: ("True", "Canary analysis completed successfully, promotion finished."),
-    Phase.FAILED: ("False", "Canary analysis failed, {kind} scaled to zero."),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +81,11 @@ def decode(document: Json) -> State:
         request=json.text(own, "request"),
         providers_checked=json.flag(own, "providersChecked"),
         supported=own.get("supported") is not False,
+        raises=tuple(
+            Raise(json.text(each, "manager"), _required(each, "at"), json.number(each, "generation"))
+            for each in json.items(own, "raises")
+        ),
+        yielded=json.text(own, "yielded"),
     )
 
 
@@ -118,7 +111,7 @@ def encode(document: Json, decision: Decision, recorded: Recorded, now: datetime
         failedChecks=state.failed_checks,
         iterations=state.iterations,
         lastTransitionTime=stamp(now.replace(microsecond=0)),
-        conditions=_conditions(old, state, recorded.kind, now),
+        conditions=conditions.of(old, state, recorded.kind, stamp(now.replace(microsecond=0))),
         serinus=_own(old, decision, recorded, now),
     )
     if state.phase in SETTLED and state.revision and (state.rollout_started or not of_flagger(old)):
@@ -165,6 +158,10 @@ def _own(old: Json, decision: Decision, recorded: Recorded, now: datetime) -> Js
         "reason": state.hold.reason, "since": stamp(state.hold.since),
     }))  # fmt: skip
     _set(own, "cookies", {part: text for part in _COOKIES if (text := getattr(state.cookies, part))})
+    _set(own, "raises", [
+        {"manager": each.manager, "at": stamp(each.at), "generation": each.generation} for each in state.raises
+    ])  # fmt: skip
+    _set(own, "yielded", state.yielded)
     _set(own, "rolloutStartedAt", state.rollout_started and stamp(state.rollout_started))
     _set(own, "analysisStartedAt", state.analysis_started and stamp(state.analysis_started))
     _set(own, "stepStartedAt", state.step_started and stamp(state.step_started))
@@ -190,40 +187,6 @@ def _set(target: Json, key: str, value: object) -> None:
         target[key] = value
     else:
         target.pop(key, None)
-
-
-def _conditions(old: Json, state: State, kind: str, now: datetime) -> list[Json]:
-    """`Promoted` as Flagger has it, and `Supported` once something was refused."""
-    had = {json.text(each, "type"): each for each in json.items(old, "conditions")}
-    found = []
-    if state.phase is not Phase.NEW:
-        value, message = _MESSAGES.get(state.phase, ("Unknown", "New {kind} detected, starting initialization."))
-        message = message.format(kind=kind)
-        if state.hold and state.hold.reason.startswith(HELD):
-            message += f" On hold: {state.hold.reason.removeprefix(HELD)}."
-        found.append(condition(had.get("Promoted"), "Promoted", value, str(state.phase), message, now))
-    if not state.supported or "Supported" in had:
-        reasons = [
-            notice.removeprefix("block:refused: ") for notice in state.noticed if notice.startswith("block:refused")
-        ]
-        value, reason = ("True", "Supported") if state.supported else ("False", "Refused")
-        found.append(
-            condition(had.get("Supported"), "Supported", value, reason, "; ".join(reasons) or "Supported.", now)
-        )
-    return found
-
-
-def condition(had: Json | None, kind: str, value: str, reason: str, message: str, now: datetime) -> Json:
-    """The condition as it should be: the one that was there, where it says the same."""
-    same = had is not None and had.get("status") == value
-    if had is not None and same and had.get("reason") == reason and had.get("message") == message:
-        return had
-    since = json.text(had, "lastTransitionTime") if same else ""
-    return {
-        "type": kind, "status": value, "reason": reason, "message": message,
-        "lastUpdateTime": stamp(now.replace(microsecond=0)),
-        "lastTransitionTime": since or stamp(now.replace(microsecond=0)),
-    }  # fmt: skip
 
 
 def last_transition(document: Json) -> Json:

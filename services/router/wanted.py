@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from services.router import handing_back, observe, primary_objects, routes, service_objects
+from services.router import handing_back, idle, observe, primary_objects, routes, service_objects
 from services.router.found import Found, target_revision
 from services.router.objects import OPT_OUT, Options, Wanted, owner, selector
 from services.router.parse import Canary
@@ -18,7 +18,6 @@ from shared.kube import json, kinds
 
 CHECKSUM: Final = "serinus.dev/checksum"
 """Annotation of a config's copy: the checksum of what was copied."""
-_AT_REST: Final = frozenset({Stage.IDLE, Stage.REPORTING, Stage.CONFIRMING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,17 +136,17 @@ def target_replicas(canary: Canary, state: State, found: Found) -> int | None:
     have = json.number(found.target, "spec", "replicas", default=1)
     if state.weight > 0:
         return None if have > 0 else scaled_up(canary, found)
-    if state.phase is Phase.WAITING or (state.phase in SETTLED and state.stage in _AT_REST):
-        return None if have == 0 or _about_to_start(state, found) else 0
+    if idle.at_rest(state.phase, state.stage):
+        return None if have == 0 or state.yielded or idle.about_to_start(state, found) else _down(canary, state, found)
     leave = state.phase in SETTLED | {Phase.NEW, Phase.INITIALIZING, Phase.FINALISING}
     return None if leave or have > 0 else scaled_up(canary, found)
 
 
-def _about_to_start(state: State, found: Found) -> bool:
-    """One apply may bring a new template and its number of replicas: that number is the canary's, unless a gate must
-    be asked first."""
-    free = state.stage in {Stage.IDLE, Stage.REPORTING} and state.phase in SETTLED
-    return free and not found.config_problem and target_revision(found) not in {state.revision, state.promoted}
+def _down(canary: Canary, state: State, found: Found) -> int | None:
+    """Zero; but who raised it is counted first."""
+    raised = idle.raised(canary, state, found)
+    counted = not raised.manager or any(each.generation == raised.generation for each in state.raises)
+    return 0 if counted else None
 
 
 def scaled_up(canary: Canary, found: Found) -> int:

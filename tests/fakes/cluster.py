@@ -15,6 +15,8 @@ from shared.kube.errors import AlreadyExists, Gone
 from shared.kube.json import Json
 from shared.kube.kinds import Kind
 
+_SIZE: Json = {"f:spec": {"f:replicas": {}}}
+
 
 class Crash(BaseException):
     """The process dies here; no handler catches it."""
@@ -109,18 +111,30 @@ class FakeCluster:
             return
         if any(made.get(part) != have.get(part) for part in {*made, *have} - {"metadata", "status"}):
             made["metadata"]["generation"] = json.number(have, "metadata", "generation") + 1
-        entry = {"manager": manager, "operation": "Update", "time": self.time}
-        if subresource:
-            entry["subresource"] = subresource
-        others = [
-            each
-            for each in json.items(have, "metadata", "managedFields")
-            if (json.text(each, "manager"), json.text(each, "subresource")) != (manager, subresource)
-        ]
-        made["metadata"]["managedFields"] = [*others, entry]
+        sized = "replicas" in json.mapping(patch, "spec")
+        made["metadata"]["managedFields"] = self._entries(have, manager, subresource, sized)
         self._store(key, made)
         if made["metadata"].get("deletionTimestamp") and not made["metadata"].get("finalizers"):
             del self.objects[key]
+
+    def _entries(self, have: Json, manager: str, subresource: str, sized: bool) -> list[Json]:
+        """Who wrote when, and of all fields who owns a workload's size."""
+        entry: Json = {"manager": manager, "operation": "Update", "time": self.time, "fieldsV1": {}}
+        if subresource:
+            entry["subresource"] = subresource
+        others = []
+        for each in json.items(have, "metadata", "managedFields"):
+            if (json.text(each, "manager"), json.text(each, "subresource")) == (manager, subresource):
+                entry["fieldsV1"] = json.mapping(each, "fieldsV1")
+            else:
+                others.append({**each, "fieldsV1": {}} if sized else each)
+        return [*others, {**entry, "fieldsV1": _SIZE} if sized else entry]
+
+    def disown(self, kind: str, name: str, manager: str) -> None:
+        """What the manager applies doesn't name the number of replicas any more."""
+        have = self.objects[kind, "test", name]
+        entries = [each for each in json.items(have, "metadata", "managedFields") if each["manager"] != manager]
+        self._store((kind, "test", name), {**have, "metadata": {**have["metadata"], "managedFields": entries}})
 
     def _store(self, key: tuple[str, str, str], obj: Json) -> None:
         obj["metadata"]["resourceVersion"] = str(next(self._versions))

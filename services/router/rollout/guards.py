@@ -77,6 +77,19 @@ def returned(c: Context) -> bool:
     return c.state.stage is Stage.RETURNING and c.seen.canary_sized and c.seen.canary.ready
 
 
+def raised(c: Context) -> bool:
+    """Somebody scaled the idle target up, and it is ours to put back; each time counts once."""
+    hands_off = c.spec.suspended or c.seen.refusals or c.seen.hold or c.seen.cut_off or c.state.yielded
+    if not c.seen.raised.manager or hands_off:
+        return False
+    return all(each.generation != c.seen.raised.generation for each in c.state.raises)
+
+
+def lowered(c: Context) -> bool:
+    """The size that was left to somebody is nobody's any more."""
+    return bool(c.state.yielded) and (not c.seen.canary_scaled or c.state.yielded not in c.seen.sized_by)
+
+
 def serves_all(c: Context) -> bool:
     """After a failed promotion the canary serves everybody and must, while its primary can't (W-G5)."""
     return c.state.weight == 100 and not c.seen.primary.ready

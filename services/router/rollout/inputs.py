@@ -84,6 +84,15 @@ class Request:
     id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The idle target has replicas: who gave it those, and at which of its generations. Without a manager it has none,
+    or nobody can be named."""
+
+    manager: str = ""
+    generation: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """The world around one canary, read from caches."""
@@ -112,6 +121,10 @@ class Observation:
     """The target has as many replicas as the primary."""
     belongings: tuple[str, ...] = ()
     """What would go with the Canary, as texts name it."""
+    raised: Raised = Raised()
+    """Somebody scaled the target up although it stands idle."""
+    sized_by: frozenset[str] = frozenset()
+    """Who claims to know the target's number of replicas, beside us."""
     refusals: tuple[str, ...] = ()
     """Texts naming fields that this version refuses."""
     hold: str = ""

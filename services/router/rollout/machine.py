@@ -22,6 +22,7 @@ from services.router.rollout import (
     ending,
     guards,
     holding,
+    idling,
     promoting,
     removing,
     starting,
@@ -55,6 +56,7 @@ def _same(*phases: Phase) -> frozenset[Phase]:
 
 
 BEGUN = LIVE - {_P.NEW}
+RESTING = SETTLED | {_P.WAITING}
 ROLLED = _same(_P.FAILED)
 GONE = _same(_P.TERMINATING)
 BOUNDED = holding.BOUNDED
@@ -74,9 +76,11 @@ RULES: tuple[Rule, ...] = (
     Rule(SETTLED, "drained, or hooks answered", guards.settled_judged, ending.settled, SETTLED),
     Rule(BOUNDED, "abort requested, without a bus", guards.aborted_alone, ending.abort, ROLLED),
     Rule(BOUNDED, "without a bus for too long", guards.abandoned, ending.abandon, ROLLED),
+    Rule(RESTING, "idle target scaled up", guards.raised, idling.put_back, RESTING),
     Rule(LIVE, "suspended, refused, held or in trouble", guards.blocked, holding.block, LIVE),
     Rule(LIVE, "no longer blocked", guards.unblocked, holding.unblock, LIVE),
     Rule(BEGUN, "begun by another controller", guards.foreign, adopting.adopt, LIVE),
+    Rule(RESTING, "idle target no longer somebody's", guards.lowered, idling.take_again, RESTING),
     Rule(BEGUN, "something to warn of once", guards.warned, holding.warn, LIVE),
     # people
     Rule(ANALYSING, "abort requested", guards.asked_abort, ending.abort, ROLLED),
@@ -164,6 +168,8 @@ def _finish(context: Context, rule: Rule, step: Step) -> Decision:
     request = step.state.request if context.seen.request else ""
     state = sticky.follow(context.spec, step.state)
     new = replace(state, transition=transition, seq=context.state.seq + len(step.events), request=request)
+    if new.phase not in RESTING:  # the target's size is the canary's now
+        new = replace(new, raises=(), yielded="")
     if step.tick is not None:
         purpose, due = step.tick
         new = replace(new, tick=PendingTick(transition, due, purpose, new.revision))

@@ -99,6 +99,16 @@ class Cookies:
     """The canary's of the rollout before: clients may still send it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Raise:
+    """Somebody scaled the idle target up, which was put back."""
+
+    manager: str
+    at: datetime
+    generation: int
+    """Of the target as it was found: each is put back once."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """Everything a decision may rest on beside spec and observation."""
@@ -134,6 +144,9 @@ class State:
     """Id of the last request annotation that was carried out."""
     providers_checked: bool = False
     supported: bool = True
+    raises: tuple[Raise, ...] = ()
+    yielded: str = ""
+    """Manager to whom the idle target's number of replicas was left."""
 
 
 TAKEN_OVER = "taken-over"

@@ -193,6 +193,23 @@ def waiting_promotion(spec: Spec, hook: str) -> Draft:
     return warning(Event.WAITING, text, alert)
 
 
+def yielded(spec: Spec, manager: str) -> Draft:
+    """Ours."""
+    text = f"{spec.target_ref} is idle, but {manager} keeps scaling it up, so it is left as it is"
+    return warning(Event.WARNING, f"{text}: {unyielded(manager)}")
+
+
+def unyielded(manager: str) -> str:
+    """How that is mended."""
+    how = f"remove spec.replicas from what {manager} applies, or stop it from scaling the target between rollouts"
+    return f"{how}, then scale the target to zero"
+
+
+def idle_again(spec: Spec) -> Draft:
+    """Ours."""
+    return normal(Event.WARNING, f"{spec.target_ref} is idle: it is kept at zero replicas again")
+
+
 def holding(spec: Spec, reason: str) -> Draft:
     """Ours."""
     return warning(Event.HOLD, f"Holding {spec.canary_ref}: {reason}")

@@ -4,6 +4,7 @@ What is checked at each decision stands in `walking.py`; here is what may happen
 every rollout ends, whatever came before and however it is judged from then on.
 """
 
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from services.router import idle
 from services.router.rollout.inputs import Check, Judged, Kind, Look, Outcome, Request, Verb
 from services.router.rollout.machine import decide
 from services.router.rollout.readiness import READY, Readiness
@@ -128,6 +130,11 @@ class Walk(RuleBasedStateMachine):
     def contested(self, text: str) -> None:
         self.world.change(hold=text)
 
+    @rule(manager=st.sampled_from(["argo", "argo", "hpa"]), replicas=st.integers(0, 2), times=st.integers(1, 5))
+    def scale(self, manager: str, replicas: int, times: int) -> None:
+        for _ in range(times):
+            self.world.scale(manager, replicas)
+
     @rule(gone=st.booleans(), longest=st.sampled_from([None, timedelta(seconds=30)]))
     def bus(self, gone: bool, longest: timedelta | None) -> None:
         self.world.change(cut_off=gone, cut_off_for=longest)
@@ -180,6 +187,16 @@ class Walk(RuleBasedStateMachine):
         """Nothing is left to do once the machine has said so: the same look changes nothing."""
         world = self.world
         assert decide(world.spec, world.state, world.seen, Look("again"), world.now) is None
+
+    @invariant()
+    def idle_is_idle(self) -> None:
+        """At rest the target stands at zero, unless somebody has kept it up so often that it was left to them."""
+        world, state = self.world, self.world.state
+        known = world.seen.revision in {state.revision, state.promoted}
+        hands_off = world.spec.suspended or world.spec.deleting or world.seen.refusals or world.seen.hold
+        if idle.at_rest(state.phase, state.stage) and known and not hands_off and not world.seen.cut_off:
+            assert world.replicas == 0 or state.yielded or state.weight > 0 or world.seen.target_missing
+        assert all(Counter(each.manager for each in state.raises)[name] <= 3 for name in ("argo", "hpa"))
 
     @invariant()
     def never_waits_for_ever(self) -> None:

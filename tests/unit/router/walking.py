@@ -7,19 +7,21 @@ and workloads are numbers. Every decision is checked against the promises as it 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from services.router import parse, wanted
+from services.router import idle, parse, wanted
 from services.router.found import Found
 from services.router.rollout import reach
-from services.router.rollout.inputs import Judged, Look, Message, Observation, Outcome
+from services.router.rollout.inputs import Judged, Look, Message, Observation, Outcome, Raised
 from services.router.rollout.machine import RULES, Decision, Rule, decide, stale
 from services.router.rollout.readiness import READY, Readiness
 from services.router.rollout.spec import Spec, first_gates
 from services.router.rollout.state import ANALYSING, SETTLED, TAKEN_OVER, Phase, Stage, State, invariants
+from shared.kube.json import Json
 from tests.story.theatre import guide
 from tests.unit.router.stage import START, UNREADY
 
 GONE = Readiness(False, False, 'deployment podinfo.test get query error: deployments.apps "podinfo" not found')
 OVER = SETTLED | {Phase.TERMINATING}
+LONG_AGO = START - timedelta(days=1)
 CANARY = parse.canary(guide("canary"), timedelta(seconds=10))
 
 
@@ -36,6 +38,9 @@ class World:
     replicas: int = 1
     gateway: int = 0
     """The canary's percent as the gateway has it."""
+    generation: int = 1
+    scaler: str = ""
+    """Who gave the target its number of replicas, if it wasn't us."""
     revision: str = "r0"
     restorable: bool = True
     """Does the API server let a deletion have its way?"""
@@ -68,6 +73,11 @@ class World:
             belongings=("Deployment podinfo-primary",),
         )  # fmt: skip
         self.edit(deleting=True)
+
+    def scale(self, manager: str, replicas: int) -> None:
+        """Somebody scales the target."""
+        self.replicas, self.scaler, self.generation = replicas, manager, self.generation + 1
+        self.change(canary_scaled=replicas > 0)
 
     def edit(self, **changes: object) -> None:
         """Somebody edits the Canary."""
@@ -103,14 +113,14 @@ class World:
     # --- the shell -------------------------------------------------------------------------------------------
 
     def converge(self) -> None:
-        document = {"spec": {"replicas": self.replicas}}
         known = self.seen.revision in {self.state.revision, self.state.promoted}
         found = Found(
-            target=None if self.seen.target_missing else document,
+            target=None if self.seen.target_missing else self._target(),
             hold=self.seen.hold,
             config_problem="not a new revision" if known else "",  # its hash would never be one of the walk's names
         )
-        canary = replace(CANARY, spec=self.spec)
+        canary = replace(CANARY, spec=self.spec, document=self._resting())
+        self.seen = replace(self.seen, raised=idle.raised(canary, self.state, found), sized_by=idle.claimed(found))
         if wanted.hands_off(canary, self.state, found, bool(self.seen.refusals)):
             return
         if self.state.phase is Phase.TERMINATING:
@@ -123,8 +133,18 @@ class World:
             assert size > 0 or (self.gateway == 0 and not self.testers), (
                 "scaled to zero while the gateway sends it traffic"
             )
-            self.replicas = size
-            self.seen = replace(self.seen, canary_scaled=size > 0)
+            self.replicas, self.scaler, self.generation = size, "", self.generation + 1
+            self.seen = replace(self.seen, canary_scaled=size > 0, raised=Raised(), sized_by=frozenset())
+
+    def _target(self) -> Json:
+        entry = {"manager": self.scaler, "time": self.now.isoformat(), "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+        metadata = {"generation": self.generation, "managedFields": [entry] if self.scaler else []}
+        return {"metadata": metadata, "spec": {"replicas": self.replicas}}
+
+    def _resting(self) -> Json:
+        """The Canary came to where it is long ago."""
+        came = {"phase": str(self.state.phase), "stage": str(self.state.stage), "at": LONG_AGO.isoformat()}
+        return {"status": {"serinus": {"transitions": [came]}}}
 
     def _hand_back(self) -> None:
         """What services.router.handing_back makes of the stage."""
