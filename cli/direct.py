@@ -17,6 +17,7 @@ from services.router.parse import Canary
 from services.router.patches import merge_patch
 from services.router.rollout.inputs import Verb
 from services.router.rollout.state import ANALYSING, State
+from services.router.shape import Shape
 from shared.canary import names
 from shared.canary.resource import InvalidCanary
 from shared.kube import json, kinds
@@ -33,7 +34,8 @@ async def abort(api: Api, document: Json, new_id: Callable[[], str], say: Say) -
     _check(ref, canary, state)
     await _check_primary(api, ref, canary, state, say)
     value = await requests.ask(api, document, Verb.ABORT, new_id, say)
-    await _take_traffic(api, ref, canary.names, say)
+    for each in canary.names.each_route():
+        await _take_traffic(api, ref, each, say)
     say(f"{ref}: the router rolls back as soon as it is there")
     return value
 
@@ -51,7 +53,7 @@ def _check(ref: Ref, canary: Canary, state: State) -> None:
         raise Refusal(f"{ref}: Serinus hasn't run this Canary yet, so there is nothing of it to abort")
     if state.phase not in ANALYSING:
         raise Refusal(f"{ref}: is {state.phase}, so there is no analysis to abort")
-    if not canary.names.canary_route:
+    if not canary.names.each_route():
         raise Refusal(f"{ref}: spec.routeRef names no route")
 
 
@@ -69,7 +71,7 @@ async def _take_traffic(api: Api, ref: Ref, known: names.Names, say: Say) -> Non
         route = await api.get(kinds.APISIX_ROUTE, ref.namespace, known.canary_route)
         if route is None:
             raise Refusal(f"{ref}: there is no route {known.canary_route}: the request to abort stays for the router")
-        change = merge_patch(json.mapping(route, "spec"), routes.reweighted(route, known, 0))
+        change = merge_patch(json.mapping(route, "spec"), routes.reweighted(route, known, Shape()))
         if not change:
             say(f"{ref}: route {known.canary_route} sends everything to {known.primary_service} already")
             return

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping
 
 from cli.ports import Api
+from services.router.siblings import Siblings
 from services.router.world import METADATA_ONLY, WATCHED, World
 from shared.errors import Never
-from shared.kube import json
+from shared.kube import json, kinds
 from shared.kube.errors import Gone
 from shared.kube.json import Json
 from shared.kube.kinds import Kind
@@ -58,7 +59,8 @@ class ReadOnly:
 async def taken(api: Api, namespace: str) -> World:
     """One namespace; Secrets and ConfigMaps without their data. A kind that isn't served has no objects."""
     pictures: Mapping[Kind, Picture] = {kind: await _picture(api, kind, namespace) for kind in WATCHED}
-    return World(pictures, ReadOnly(api), tracking=True)
+    siblings = Siblings(pictures[kinds.APISIX_ROUTE].all())
+    return World(pictures, ReadOnly(api), tracking=True, siblings=siblings)
 
 
 async def _picture(api: Api, kind: Kind, namespace: str) -> Picture:

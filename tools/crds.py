@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import yaml
 
+from tools.own_spec import FURTHER_ROUTES
 from tools.own_status import OWN_STATUS, TEXT, Schema, described
 
 ROOT: Final = Path(__file__).parent.parent
@@ -187,6 +188,7 @@ def crd(plural: str) -> Schema:
         _place(root, path.split("."), kind_of, constraints, _describe(plural, path))
     if plural == "canaries":
         root["properties"]["status"]["properties"]["serinus"] = OWN_STATUS
+        root["properties"]["spec"]["properties"]["routeRefs"] = FURTHER_ROUTES
     version: Schema = {
         "name": "v1beta1", "served": True, "storage": True, "subresources": {"status": {}},
         "additionalPrinterColumns": [

@@ -15,6 +15,7 @@ from services.router.ports import Cache
 from services.router.reconcile import Reconciler, Rules
 from services.router.schema import GLANCE, Gate, Schema, slim
 from services.router.settings import RouterSettings
+from services.router.siblings import Siblings
 from services.router.sweep import Sweep
 from services.router.world import METADATA_ONLY, WATCHED, World
 from shared.bus import broker as bus
@@ -69,27 +70,25 @@ async def app(settings: RouterSettings, runtime: Runtime) -> None:
     """Connect, sync the caches, then take messages."""
     cluster = await door.connect(settings, field_manager=FIELD_MANAGER, observe=measures.requests(runtime.metrics))
     runtime.stack.push_async_callback(cluster.close)
-    gauges, schema = _gauges(settings, runtime), Schema()
+    gauges, schema, siblings = _gauges(settings, runtime), Schema(), Siblings()
 
-    def canary_changed(kind: Kind, old: Json | None, new: Json | None) -> None:
+    def changed(kind: Kind, old: Json | None, new: Json | None) -> None:
+        if kind == kinds.APISIX_ROUTE:
+            siblings.changed(old, new)
         if kind == kinds.CANARY and reconciler.ours(new or old or {}):
             world.memory.learn(new) if new else world.memory.forget(json.uid(old))
             gauges.changed(old, new)
 
-    def crd_changed(old: Json | None, new: Json | None) -> None:
-        if schema.changed(old, new):
-            _show(schema, runtime)
-
     follow = _followed(tracking=settings.enable_config_tracking)
     caches = Caches(
-        cluster, follow, namespaces=split(settings.watch_namespace), on_change=canary_changed,
+        cluster, follow, namespaces=split(settings.watch_namespace), on_change=changed,
         observe=measures.Watches(runtime.metrics),
     )  # fmt: skip
-    crds = Informer(cluster, kinds.CRD, keep=slim, on_change=crd_changed)
+    crds = Informer(cluster, kinds.CRD, keep=slim, on_change=partial(_crd_changed, schema, runtime))
     broker = bus.make_broker(settings, SERVICE, partial(runtime.fail, "the connection to NATS is closed for good"))
     publisher = Publisher(broker, runtime)
     kept: dict[Kind, Cache] = {kind: Kept(caches, kind) for kind in follow}
-    world = World(kept, cluster, tracking=settings.enable_config_tracking)
+    world = World(kept, cluster, tracking=settings.enable_config_tracking, siblings=siblings)
     reconciler = Reconciler(
         world, cluster, publisher, runtime.clock, _rules(settings),
         schema_problem=lambda: schema.problem, on_commit=gauges.committed,
@@ -119,6 +118,11 @@ async def app(settings: RouterSettings, runtime: Runtime) -> None:
 def _show(schema: Schema, runtime: Runtime) -> None:
     runtime.metrics.set("serinus_crd_incompatible", 1 if schema.problem else 0)
     runtime.health.set("crds", not schema.problem, schema.problem)
+
+
+def _crd_changed(schema: Schema, runtime: Runtime, old: Json | None, new: Json | None) -> None:
+    if schema.changed(old, new):
+        _show(schema, runtime)
 
 
 def _gauges(settings: RouterSettings, runtime: Runtime) -> Gauges:
@@ -167,6 +171,11 @@ def _rules(settings: RouterSettings) -> Rules:
         default_provider=settings.mesh_provider,
         metrics_server=settings.metrics_server,
         drain=timedelta(seconds=settings.drain_seconds),
-        options=Options(split(settings.selector_labels), split(settings.include_label_prefix)),
+        options=Options(
+            split(settings.selector_labels),
+            split(settings.include_label_prefix),
+            cluster_domain=settings.cluster_domain,
+            apisix_before_3=settings.apisix_before_3,
+        ),
         cut_off_for=timedelta(seconds=settings.bus_lost_after) if settings.bus_lost_policy == "rollback" else None,
     )

@@ -16,6 +16,17 @@ PROMOTION: Final = "serinus.dev/promotion"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RouteFound:
+    """One of a canary's routes, by what is there."""
+
+    source: Json | None = None
+    """The route that people wrote."""
+    generated: Json | None = None
+    siblings: tuple[Json, ...] = ()
+    """Rules of other routes that have a path in common with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """Everything of the cluster that one canary rests on, as it is right now."""
 
@@ -23,8 +34,8 @@ class Found:
     primary: Json | None = None
     services: Mapping[str, Json] = field(default_factory=dict)
     """The apex, primary and canary Service by name, as far as they exist."""
-    source_route: Json | None = None
-    route: Json | None = None
+    routes: Mapping[str, RouteFound] = field(default_factory=dict)
+    """By the name of the source."""
     autoscaler: Json | None = None
     primary_autoscaler: Json | None = None
     other_autoscaler: str = ""
@@ -50,6 +61,11 @@ class Found:
     """What would go with the Canary; looked for once it is deleted."""
     trouble: str = ""
     """Why the API server refused what is wanted."""
+
+    @property
+    def generated(self) -> tuple[Json, ...]:
+        """The generated routes that are there."""
+        return tuple(each.generated for each in self.routes.values() if each.generated is not None)
 
 
 def target_revision(found: Found) -> str:

@@ -29,12 +29,13 @@ def wanted(canary: Canary, state: State, found: Found, options: Options) -> Iter
         yield from _kept_configs(canary, found)
         yield from _apex(canary, found, options)
     if state.stage is Stage.LEAVING:
-        yield Wanted(kinds.APISIX_ROUTE, canary.names.canary_route, gone=True)
+        for each in canary.names.each_route():
+            yield Wanted(kinds.APISIX_ROUTE, each.canary_route, gone=True)
 
 
 def fronted(canary: Canary, found: Found, options: Options) -> bool:
     """Does a route or a Service of ours lead past the target? A route that is being deleted leads nowhere."""
-    route = found.route is not None and "deletionTimestamp" not in found.route["metadata"]
+    route = any("deletionTimestamp" not in each["metadata"] for each in found.generated)
     return route or _leads_to_primary(canary, found, options)
 
 

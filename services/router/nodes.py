@@ -26,10 +26,19 @@ class Node:
 
 def service_address(canary: Canary, found: Found) -> str:
     """The canary Service's address where the route resolves by service: one `node` for all its pods; else empty."""
-    if not routes.resolves_by_service(found.route, canary.names):
+    if not any(routes.resolves_by_service(each, canary.names) for each in found.generated):
         return ""
     address = json.text(found.services.get(canary.names.canary_service), "spec", "clusterIP")
     return "" if address == "None" else address
+
+
+def counted(canary: Canary, found: Found, pods: tuple[str, ...]) -> tuple[str, ...]:
+    """Under which addresses the gateway counts the canary's answers now: its Service's, its pods', or both."""
+    address = service_address(canary, found)
+    if not address:
+        return pods
+    both = any(routes.resolves_by_endpoint(each, canary.names) for each in found.generated)
+    return (address, *pods) if both else (address,)
 
 
 def remembered(known: tuple[Node, ...], ready: tuple[str, ...], now: datetime, window: timedelta) -> tuple[Node, ...]:

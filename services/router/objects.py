@@ -23,6 +23,8 @@ class Options:
 
     selector_labels: tuple[str, ...] = ("app", "name", "app.kubernetes.io/name")
     label_prefixes: tuple[str, ...] = ()
+    cluster_domain: str = "cluster.local"
+    apisix_before_3: bool = False
 
 
 @dataclass(frozen=True, slots=True)

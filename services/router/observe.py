@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from services.router import handing_back, idle, parse, policy, primary_objects, routes
+from services.router import handing_back, idle, parse, policy, preflight, primary_objects, routes
 from services.router.found import PROMOTION, Found, target_revision
 from services.router.objects import Options
 from services.router.parse import Canary
@@ -25,7 +25,7 @@ def observe(canary: Canary, state: State, found: Found, options: Options, now: d
         problem=problem,
         target_missing=found.target is None or (deleting and "deletionTimestamp" in found.target["metadata"]),
         primary=primary(canary, state, found, now),
-        routed=routes.share(found.route, canary.names),
+        routed=max([routes.share(each, canary.names) for each in found.generated], default=0),
         primary_revision=carried,
         primary_promotion=TAKEN_OVER if took_over and carried == state.revision else json.text(annotations, PROMOTION),
         canary=target(canary, state, found, now),
@@ -101,11 +101,7 @@ def _problem(canary: Canary, found: Found) -> str:
         name = canary.names.autoscaler
         text = f'horizontalpodautoscalers.autoscaling "{name}" not found'
         return f"HorizontalPodAutoscaler {name}.{namespace} get query error: {text}"
-    try:
-        routes.managed_rule(found.source_route, canary.names, namespace)
-    except routes.NoRoute as error:
-        return str(error)
-    return ""
+    return preflight.problem(canary, found)
 
 
 def _warnings(canary: Canary, state: State, found: Found) -> tuple[str, ...]:

@@ -255,11 +255,11 @@ def _server(scene: Scene) -> str:
 
 
 def _counted(scene: Scene) -> Counted:
-    route, spec = scene.found.route, scene.canary.spec
+    generated, spec = scene.found.generated, scene.canary.spec
     return Counted(
         namespace=spec.namespace,
         target=spec.target,
-        route=queries.route_pattern(routes.apisix_names(route, spec.namespace) if route else ()),
+        route=queries.route_pattern(name for route in generated for name in routes.apisix_names(route, spec.namespace)),
         nodes=queries.node_pattern(scene.nodes),
         routed=reach.routed(spec, scene.state),
     )

@@ -210,9 +210,8 @@ class Reconciler:
         return found
 
     def _scene(self, canary: Canary, state: State, found: Found, now: datetime) -> Scene:
-        address = nodes.service_address(canary, found)
-        known = nodes.own(_nodes(canary, found, now))
-        return Scene(canary, state, found, (address,) if address else known, self._rules.metrics_server)
+        counted = nodes.counted(canary, found, nodes.own(_nodes(canary, found, now)))
+        return Scene(canary, state, found, counted, self._rules.metrics_server)
 
     async def _commit(self, canary: Canary, decision: Decision, found: Found, message: Message, now: datetime) -> None:
         """Store the transition against the version it was decided on; a lost race is decided anew."""

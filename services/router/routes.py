@@ -1,18 +1,23 @@
 """The generated ApisixRoute, from the route that people wrote. Pure, on unstructured JSON: no field of any controller
 version is lost, and integers stay integers (W-A1, W-A13).
 
-The source route is never changed. The generated one holds the managed rule alone, above the source by priority.
+The source route is never changed. The generated one holds the managed rules alone, each right above its source.
 """
 
 import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
+from services.router import backends, plugins, priorities, rules
+from services.router.priorities import Stack
+from services.router.rules import Gateway
 from services.router.shape import Shape
+from services.router.siblings import priority
 from shared.canary.names import Names
 from shared.kube import json
 from shared.kube.json import Json
 
-PRIORITY: Final = 10000
 _NOT_COPIED: Final = (
     "argocd.argoproj.io/",
     "toolkit.fluxcd.io",
@@ -29,52 +34,131 @@ _SAYS_NOTHING: Final[tuple[object, ...]] = (None, "", "0s", {}, [])
 
 
 class NoRoute(Exception):
-    """The source route can't be used; the text is Flagger's."""
+    """The source route can't be used; the text is Flagger's where Flagger has one."""
 
 
-def managed_rule(source: Json | None, names: Names, namespace: str) -> Json:
-    """The first http rule that points at the apex Service. Raises NoRoute with Flagger's text."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """What one route is made among."""
+
+    have: Json | None = None
+    """The generated route as it is."""
+    others: tuple[Json, ...] = ()
+    """Rules of other routes that have a path in common with it."""
+    gateway: Gateway = field(default_factory=Gateway)
+    shy: bool = False
+    """Controller 2.x: a new rule answers 500 until its last upstream is there, so it begins below its source."""
+    settled: bool = True
+    """The gateway has had time to take in `have`."""
+
+
+ALONE: Final = Around()
+
+
+def managed(source: Json | None, names: Names, namespace: str) -> list[tuple[int, Json]]:
+    """The http rules that point at the apex Service, and where they are listed. Raises NoRoute."""
     if not names.route:
         raise NoRoute("apisix route selector is empty")
     route = f"{names.route}.{namespace}"
     if source is None:
         raise NoRoute(f'APISIX route {route} get query error: apisixroutes.apisix.apache.org "{names.route}" not found')
-    rules = json.items(source, "spec", "http")
-    if not rules:
+    listed = json.items(source, "spec", "http")
+    if not listed:
         raise NoRoute(f"APISIX route {route}'s spec.http is empty")
-    for rule in rules:
-        backends = json.items(rule, "backends")
-        if any(json.text(backend, "serviceName") == names.apex for backend in backends):
-            if len(backends) != 1:
-                text = f"http route {json.text(rule, 'name')} only one http backend is supported"
-                raise NoRoute(f"APISIX route {route}'s {text}")
-            return rule
-    raise NoRoute(f"Can not find {names.apex} backend on apisix route {route} ")
+    found = [(index, rule) for index, rule in enumerate(listed) if names.apex in _services(rule)]
+    if not found:
+        raise NoRoute(f"Can not find {names.apex} backend on apisix route {route} ")
+    for _, rule in found:
+        services = _services(rule)
+        for each in (names.apex, names.primary_service, names.canary_service):
+            if services.count(each) > (each == names.apex):
+                told = "more than once" if each == names.apex else "itself"
+                title = f"http route {json.text(rule, 'name')}"
+                raise NoRoute(
+                    f"APISIX route {route}'s {title} names backend {each} {told}: name {names.apex} alone, once"
+                )
+    return found
 
 
-def generated_spec(source: Json, names: Names, namespace: str, shape: Shape) -> Json:
+def _services(rule: Json) -> list[str]:
+    return [json.text(backend, "serviceName") for backend in json.items(rule, "backends")]
+
+
+def generated_spec(source: Json, names: Names, namespace: str, shape: Shape, around: Around = ALONE) -> Json:
     """The generated route's spec for this shape of traffic. Raises NoRoute."""
-    rule = copy.deepcopy(managed_rule(source, names, namespace))
-    backend = json.items(rule, "backends")[0]
-    rule["priority"] = PRIORITY
-    rule["backends"] = [
-        {**backend, "serviceName": names.primary_service, "weight": 100 - shape.weight},
-        {**copy.deepcopy(backend), "serviceName": names.canary_service, "weight": shape.weight},
-    ]
+    listed, chosen = json.items(source, "spec", "http"), managed(source or None, names, namespace)
+    try:
+        made = {index: _made(rule, names, shape, around) for index, rule in chosen}
+        _check_names(made.values())
+        found = _placed(made, listed, around, needed=shape.weight >= 100)
+    except (plugins.Unusable, priorities.NoRoom) as error:
+        raise NoRoute(f"APISIX route {names.route}.{namespace}'s {error}") from error
     # `stream` entries would claim the same ingress port twice (W-A12).
     kept = {key: copy.deepcopy(value) for key, value in json.mapping(source, "spec").items() if key != "stream"}
-    return {**kept, "http": [rule]}
+    return {**kept, "http": found}
 
 
-def reweighted(route: Json, names: Names, weight: int) -> Json:
-    """The spec of a generated route with other weights and nothing else changed: for when its source is gone, since a
-    rollback must reach the gateway all the same."""
-    spec = copy.deepcopy(json.mapping(route, "spec"))
-    shares = {names.primary_service: 100 - weight, names.canary_service: weight}
+def _made(rule: Json, names: Names, shape: Shape, around: Around) -> list[Json]:
+    plugins.check(rule, rules.needs(shape), alone=not backends.among_others(rule))
+    return rules.made(rule, names, shape, around.gateway)
+
+
+def _check_names(stacks: Iterable[list[Json]]) -> None:
+    names = [json.text(rule, "name") for stack in stacks for rule in stack]
+    for name in names:
+        if names.count(name) > 1:
+            raise plugins.Unusable(f"http route {name} has a name that another one has or gets: rename it")
+
+
+def _placed(made: Mapping[int, list[Json]], listed: Sequence[Json], around: Around, *, needed: bool) -> list[Json]:
+    """With their priorities, in the order of the source. `needed`: below there may be nobody who answers."""
+    have = {json.text(rule, "name"): rule for rule in json.items(around.have, "spec", "http")}
+    stacks = [Stack(index, listed[index], len(stack)) for index, stack in made.items()]
+    bases = priorities.bases(stacks, listed, around.others, {name: priority(rule) for name, rule in have.items()})
+    found = []
+    for index, stack in made.items():
+        own = priority(listed[index])
+        for height, rule in enumerate(stack, bases[index]):
+            there = have.get(json.text(rule, "name"))
+            raised = there is not None and priority(there) > own
+            begins_low = around.shy and not (raised and needed) and _too_new(rule, there, raised or around.settled)
+            found.append({**rule, "priority": own - 1 if begins_low else height})
+    return found
+
+
+def _too_new(rule: Json, have: Json | None, settled: bool) -> bool:
+    """May the gateway not know this rule yet, or one of its backends?"""
+    return have is None or _targets(have) != _targets(rule) or not settled
+
+
+def _targets(rule: Json) -> list[tuple[object, ...]]:
+    fields = ("serviceName", "servicePort", "subset", "resolveGranularity", "name")
+    entries = [*json.items(rule, "backends"), *json.items(rule, "upstreams")]
+    return [tuple(each.get(field) for field in fields) for each in entries]
+
+
+def low(spec: Json, source: Json) -> tuple[str, ...]:
+    """The rules of a generated spec that stand below their source, and so answer nobody yet."""
+    own = {json.text(rule, "name"): priority(rule) for rule in json.items(source, "spec", "http")}
+    found = []
     for rule in json.items(spec, "http"):
-        for backend in json.items(rule, "backends"):
-            if (name := json.text(backend, "serviceName")) in shares:
-                backend["weight"] = shares[name]
+        name = json.text(rule, "name")
+        added = rules.ADDED.fullmatch(name)
+        base = name if name in own or added is None else added[1]
+        if priority(rule) <= own.get(base, priority(rule) - 1):
+            found.append(name)
+    return tuple(found)
+
+
+def reweighted(route: Json, names: Names, shape: Shape) -> Json:
+    """The spec of a generated route with other weights, no copies, and nothing else changed: for when its source is
+    gone, since a rollback must reach the gateway all the same."""
+    spec = copy.deepcopy(json.mapping(route, "spec"))
+    known = {json.text(rule, "name") for rule in json.items(spec, "http")}
+    for rule in json.items(spec, "http"):
+        rule["backends"] = backends.redivided(rule, names, rules.percent(json.text(rule, "name"), known, shape))
+        if shape.mirror <= 0 and plugins.enabled(rule, plugins.MIRROR):
+            rule["plugins"] = [each for each in json.items(rule, "plugins") if not plugins.copies_to(each, names)]
     return spec
 
 
@@ -93,10 +177,11 @@ def alike(found: object, wanted: object) -> bool:
 
 
 def share(route: Json | None, names: Names) -> int:
-    """The canary's percent in a generated route; 0 where there is none."""
-    backends = [backend for rule in json.items(route, "spec", "http") for backend in json.items(rule, "backends")]
-    weights = {json.text(each, "serviceName"): json.number(each, "weight") for each in backends}
-    return min(max(weights.get(names.canary_service, 0), 0), 100)
+    """The canary's percent in a generated route, of those whom nothing pins; 0 where there is none."""
+    http = json.items(route, "spec", "http")
+    known = {json.text(rule, "name") for rule in http}
+    public = [rule for rule in http if not rules.added(json.text(rule, "name"), known)]
+    return max([backends.percent(rule, names) for rule in public], default=0)
 
 
 def copied(metadata: Json) -> dict[str, str]:
@@ -110,9 +195,18 @@ def copied(metadata: Json) -> dict[str, str]:
 
 def resolves_by_service(route: Json | None, names: Names) -> bool:
     """True where APISIX sends to the Service's address, so that one constant `node` stands for all its pods."""
-    backends = [backend for rule in json.items(route, "spec", "http") for backend in json.items(rule, "backends")]
-    ours = [backend for backend in backends if json.text(backend, "serviceName") == names.canary_service]
-    return any(json.text(backend, "resolveGranularity") == "service" for backend in ours)
+    return "service" in granularities(route, names.canary_service)
+
+
+def resolves_by_endpoint(route: Json | None, names: Names) -> bool:
+    """True where APISIX sends to the pods themselves. Both may be true: each rule has its own."""
+    return bool(granularities(route, names.canary_service) - {"service"})
+
+
+def granularities(route: Json | None, service: str) -> set[str]:
+    """How the rules of a route resolve this Service."""
+    every = [backend for rule in json.items(route, "spec", "http") for backend in json.items(rule, "backends")]
+    return {json.text(each, "resolveGranularity") for each in every if json.text(each, "serviceName") == service}
 
 
 def apisix_names(route: Json, namespace: str) -> tuple[str, ...]:

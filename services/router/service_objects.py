@@ -23,17 +23,17 @@ def service(canary: Canary, found: Found, label: tuple[str, str], role: str) -> 
     }[role]  # fmt: skip
     value = label[1] if role == "canary" else names.primary(label[1])
     have = found.services.get(name)
-    ports = _ports(service, found.target)
+    wanted = ports(service, found.target)
     exact: dict[tuple[str, ...], object] = {("spec", "selector"): {label[0]: value}}
-    if _comparable(json.items(have, "spec", "ports")) != _comparable(ports):
-        exact["spec", "ports"] = _with_node_ports(ports, have)
+    if _comparable(json.items(have, "spec", "ports")) != _comparable(wanted):
+        exact["spec", "ports"] = _with_node_ports(wanted, have)
     extra: Metadata = getattr(service, role) or Metadata()
     metadata: Json = {"labels": {**extra.labels, label[0]: name}, "annotations": {**extra.annotations, **OPT_OUT}}
     body = {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": name, "namespace": canary.spec.namespace, **metadata, "ownerReferences": [owner(canary)]},
-        "spec": _service_spec(service, {label[0]: value}, ports),
+        "spec": _service_spec(service, {label[0]: value}, wanted),
     }
     return Wanted(
         kinds.SERVICE, name, body, exact, {"metadata": _managed(service, metadata, have)} if owned(canary, have) else {}
@@ -62,7 +62,8 @@ def _service_spec(service: CanaryService, select: Mapping[str, str], ports: list
     return spec
 
 
-def _ports(service: CanaryService, target: Json | None) -> list[Json]:
+def ports(service: CanaryService, target: Json | None) -> list[Json]:
+    """The ports of all three Services."""
     main: Json = {
         "name": service.port_name, "protocol": "TCP", "port": service.port,
         "targetPort": service.target_port or service.port,

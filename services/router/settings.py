@@ -25,6 +25,15 @@ class RouterSettings(BusSettings, KubeSettings, ServiceSettings):
     include_label_prefix: str = Field(
         default="", description="Prefixes, separated by commas, of labels that generated objects take over; * for all."
     )
+    cluster_domain: str = Field(
+        default="cluster.local",
+        description="The cluster's domain, for the canary's address where requests are mirrored.",
+    )
+    apisix_before_3: bool = Field(
+        default=False,
+        description="The gateway is APISIX 2.x, which can't add a header to an answer: the cookies of sessionAffinity "
+        "replace those that the application sets in the same answer.",
+    )
     enable_config_tracking: bool = Field(
         default=True,
         description="Follow ConfigMaps and Secrets of targets as part of their revision, as Flagger's "

@@ -41,8 +41,8 @@ class Affinity:
     """Clients that the canary answered once get a cookie, and with it the canary again."""
 
     cookie: str
-    value: str
-    """Belongs to one rollout: that of another one has no meaning any more."""
+    value: str = ""
+    """Belongs to one rollout: that of another one has no meaning any more. Empty while no rollout gives any."""
     max_age: int = 86400
     """Seconds."""
     domain: str = ""
@@ -56,7 +56,8 @@ class Affinity:
     """The primary's answers set this one, if it has a name: who has it stays with the primary."""
     primary_value: str = ""
     expired: tuple[str, ...] = ()
-    """Values that rollouts before gave to `cookie`: clients that still send one are asked to forget it."""
+    """Values that rollouts before gave to `cookie`: clients that still send one are asked to forget it, once there is no
+    `value` that would replace it anyway."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,11 @@ class Shape:
     weight: int = 0
     """The canary's percent of what is not pinned."""
     pinned: tuple[Alternative, ...] = ()
-    """Requests that one of them describes all go to the canary."""
+    """Requests that one of them describes all go to the canary. Where a rule of the source has other backends too, those
+    keep their share."""
+    resting: tuple[Alternative, ...] = ()
+    """The same alternatives while nobody is pinned: their rules stay and answer like everybody's. A rule that comes and
+    goes would leave a hole in the gateway for a moment, or a stray behind (APISIX's ingress controllers do both)."""
     mirror: float = 0.0
     """Share of the primary's requests that are copied to the canary, whose answers nobody gets."""
     affinity: Affinity | None = None

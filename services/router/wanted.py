@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from services.router import handing_back, idle, observe, primary_objects, routes, service_objects
+from services.router import handing_back, idle, observe, primary_objects, route_objects, service_objects
 from services.router.found import Found, target_revision
-from services.router.objects import OPT_OUT, Options, Wanted, owner, selector
+from services.router.objects import Options, Wanted, selector
 from services.router.parse import Canary
 from services.router.rollout.state import SETTLED, Phase, Stage, State, untouched
 from services.router.shape import Shape
@@ -51,8 +51,9 @@ def protected(state: State, found: Found, refused: bool) -> bool:
 def wanted(canary: Canary, state: State, found: Found, options: Options) -> Iterable[Wanted]:
     """Objects in the order in which they must be written. A NoSelector has become a `config_problem` before."""
     if state.phase is Phase.TERMINATING:
-        drained = state.stage is Stage.DRAINING and found.route is not None
-        yield from _route(canary, state, found) if drained else ()
+        there = {json.name(each) for each in found.generated} if state.stage is Stage.DRAINING else set()
+        made = route_objects.generated(canary, found, shape(canary, state, found), options)
+        yield from (each for each in made if each.name in there)
         yield from handing_back.wanted(canary, state, found, options)
         return
     if canary.model.service is None:
@@ -68,7 +69,7 @@ def wanted(canary: Canary, state: State, found: Found, options: Options) -> Iter
             yield service_objects.service(canary, found, label, "apex")
     if serving:
         # Even without target or configs: a rollback must reach the gateway.
-        yield from _route(canary, state, found)
+        yield from route_objects.generated(canary, found, shape(canary, state, found), options)
     replicas = target_replicas(canary, state, found)
     if replicas is not None:
         yield Wanted(kinds.DEPLOYMENT, canary.names.target, merged={"spec": {"replicas": replicas}})
@@ -94,36 +95,9 @@ def copies(state: State, found: Found) -> tuple[Copy, ...]:
     return tuple(missing) if shown == state.promoted else ()
 
 
-def _route(canary: Canary, state: State, found: Found) -> Iterable[Wanted]:
-    source, name = found.source_route, canary.names.canary_route
-    weight = 0 if observe.aborting(canary, state, found) else state.weight
-    try:
-        spec = routes.generated_spec(source or {}, canary.names, canary.spec.namespace, Shape(weight=weight))
-    except routes.NoRoute:
-        # The source is gone or unusable: people have been told. What it generated keeps serving, with our weights.
-        if found.route is not None:
-            yield Wanted(
-                kinds.APISIX_ROUTE, name, None, {("spec",): routes.reweighted(found.route, canary.names, weight)}
-            )
-        return
-    have = json.mapping(found.route, "spec")
-    if routes.alike(have, spec):  # taken over as Flagger wrote it; the next weight writes it anew
-        spec = have
-    labels = routes.copied(json.mapping(source, "metadata", "labels"))
-    annotations = {**routes.copied(json.mapping(source, "metadata", "annotations")), **OPT_OUT}
-    body = {
-        "apiVersion": kinds.APISIX_ROUTE.api_version,
-        "kind": kinds.APISIX_ROUTE.kind,
-        "metadata": {
-            "name": name,
-            "namespace": canary.spec.namespace,
-            "labels": labels,
-            "annotations": annotations,
-            "ownerReferences": [owner(canary)],
-        },
-        "spec": spec,
-    }
-    yield Wanted(kinds.APISIX_ROUTE, name, body, {("spec",): spec})
+def shape(canary: Canary, state: State, found: Found) -> Shape:
+    """How the traffic shall be divided now."""
+    return Shape(weight=0 if observe.aborting(canary, state, found) else state.weight)
 
 
 def target_replicas(canary: Canary, state: State, found: Found) -> int | None:

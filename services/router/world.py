@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.router import nodes, wanted
-from services.router.found import Found
+from services.router.found import Found, RouteFound
 from services.router.memory import Memory
 from services.router.objects import owned
 from services.router.parse import Canary
 from services.router.ports import Cache, Writes
+from services.router.siblings import Siblings
 from shared.canary import configs
 from shared.canary.names import Names
 from shared.errors import RetryLater
@@ -48,11 +49,15 @@ class Tracked:
 class World:
     """Everything the router watches."""
 
-    def __init__(self, caches: Mapping[Kind, Cache], cluster: Writes, *, tracking: bool) -> None:
+    def __init__(
+        self, caches: Mapping[Kind, Cache], cluster: Writes, *, tracking: bool, siblings: Siblings | None = None
+    ) -> None:
+        """`siblings` is kept up to date by whoever fills the caches."""
         self._caches = caches
         self._cluster = cluster
         self._tracking = tracking
         self.memory = Memory()
+        self._siblings = siblings or Siblings()
         self._checksums: dict[tuple[str, str, str], tuple[str, str | None]] = {}
 
     def cache(self, kind: Kind) -> Cache:
@@ -102,7 +107,8 @@ class World:
         parts = (
             (kinds.DEPLOYMENT, names.target), (kinds.DEPLOYMENT, names.primary), (kinds.SERVICE, names.apex),
             (kinds.SERVICE, names.primary_service), (kinds.SERVICE, names.canary_service),
-            (kinds.AUTOSCALER, names.primary_autoscaler), (kinds.APISIX_ROUTE, names.canary_route),
+            (kinds.AUTOSCALER, names.primary_autoscaler),
+            *((kinds.APISIX_ROUTE, each.canary_route) for each in names.each_route()),
         )  # fmt: skip
         for kind, name in parts:
             if name:
@@ -114,7 +120,6 @@ class World:
         target = self.cache(kinds.DEPLOYMENT).get(namespace, names.target)
         tracked = await self._tracked(namespace, target)
         services = self.cache(kinds.SERVICE)
-        routes = self.cache(kinds.APISIX_ROUTE)
         addresses = self._addresses(namespace, names.canary_service, names.primary_service)
         return Found(
             target=target,
@@ -124,8 +129,7 @@ class World:
                 for name in (names.apex, names.primary_service, names.canary_service)
                 if (service := services.get(namespace, name)) is not None
             },
-            source_route=routes.get(namespace, names.route) if names.route else None,
-            route=routes.get(namespace, names.canary_route) if names.route else None,
+            routes={each.route: self._route(namespace, each) for each in names.each_route()},
             autoscaler=self._autoscaler(namespace, names.autoscaler),
             primary_autoscaler=self._autoscaler(namespace, names.primary_autoscaler),
             other_autoscaler="" if names.autoscaler else self._scaling(namespace, names.target),
@@ -149,6 +153,16 @@ class World:
             if kind in self._caches
             for each in self._caches[kind].by_namespace(namespace)
             if owned(canary, each)
+        )
+
+    def _route(self, namespace: str, names: Names) -> RouteFound:
+        cache = self.cache(kinds.APISIX_ROUTE)
+        source = cache.get(namespace, names.route)
+        rules = json.items(source, "spec", "http")
+        return RouteFound(
+            source=source,
+            generated=cache.get(namespace, names.canary_route),
+            siblings=self._siblings.sharing(rules, but=(namespace, names.route)),
         )
 
     def _autoscaler(self, namespace: str, name: str) -> Json | None:

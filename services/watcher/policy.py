@@ -75,8 +75,8 @@ def matters(canary: Json, tracked: tuple[configs.ConfigRef, ...] = ()) -> frozen
         (kinds.SERVICE, known.canary_service),
         (kinds.ENDPOINT_SLICE, known.primary_service),
         (kinds.ENDPOINT_SLICE, known.canary_service),
-        (kinds.APISIX_ROUTE, known.route),
-        (kinds.APISIX_ROUTE, known.canary_route),
+        *((kinds.APISIX_ROUTE, each.route) for each in known.each_route()),
+        *((kinds.APISIX_ROUTE, each.canary_route) for each in known.each_route()),
     )
     found = {Address(kind.kind, home, name) for kind, name in local if name} | {target(canary)}
     for ref in tracked:

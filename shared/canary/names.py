@@ -1,6 +1,6 @@
 """Which objects belong to a Canary, by name. Pure; the watcher finds its way back by it, the router creates by it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared.kube import json
 from shared.kube.json import Json
@@ -34,6 +34,12 @@ def route(spec: Json) -> str:
     return json.text(spec, "routeRef", "name")
 
 
+def further_routes(spec: Json) -> tuple[str, ...]:
+    """Routes beside ROUTE that lead to the same Service, each once."""
+    named = dict.fromkeys(json.text(each, "name") for each in json.items(spec, "routeRefs"))
+    return tuple(name for name in named if name and name != route(spec))
+
+
 def canary_route(route_name: str, apex_name: str) -> str:
     """The ApisixRoute that carries the weights."""
     return f"{route_name}-{apex_name}{CANARY}"
@@ -47,6 +53,7 @@ class Names:
     apex: str
     autoscaler: str = ""
     route: str = ""
+    further_routes: tuple[str, ...] = ()
 
     @property
     def primary(self) -> str:
@@ -69,7 +76,18 @@ class Names:
     def canary_route(self) -> str:
         return canary_route(self.route, self.apex) if self.route else ""
 
+    def each_route(self) -> tuple["Names", ...]:
+        """The same names once for each of the canary's routes, `route` being that one; none without a route."""
+        each = (self.route, *self.further_routes)
+        return tuple(replace(self, route=name, further_routes=()) for name in each if name)
+
 
 def of(spec: Json) -> Names:
     """The names that follow from an unstructured `spec`."""
-    return Names(target=target(spec), apex=apex(spec), autoscaler=autoscaler(spec), route=route(spec))
+    return Names(
+        target=target(spec),
+        apex=apex(spec),
+        autoscaler=autoscaler(spec),
+        route=route(spec),
+        further_routes=further_routes(spec),
+    )

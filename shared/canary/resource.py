@@ -220,6 +220,7 @@ class CanarySpec(Model):
     autoscaler_ref: AutoscalerRef | None = None
     ingress_ref: TargetRef | None = None
     route_ref: TargetRef | None = None
+    route_refs: tuple[TargetRef, ...] = ()
     service: CanaryService | None = None
     analysis: Analysis | None = None
     skip_analysis: bool = False

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from services.router.siblings import Siblings
 from shared.errors import Conflict, RetryLater
 from shared.kube import json, kinds
 from shared.kube.errors import AlreadyExists, Gone
@@ -40,6 +41,7 @@ class FakeCluster:
         """Stamp of managedFields."""
         self.prunes = False
         """The Canaries' definition is Flagger's: it drops our fields from whatever is written."""
+        self.siblings = Siblings()
 
     # --- the API ---------------------------------------------------------------------------------------------
 
@@ -88,7 +90,12 @@ class FakeCluster:
         if self.objects[key]["metadata"].get("finalizers"):
             self._change(key, {"metadata": {"deletionTimestamp": self.time}}, "", "kubectl")
         else:
-            del self.objects[key]
+            self._remove(key)
+
+    def _remove(self, key: tuple[str, str, str]) -> None:
+        if key[0] == kinds.APISIX_ROUTE.kind:
+            self.siblings.changed(self.objects[key], None)
+        del self.objects[key]
 
     def _uid(self, key: tuple[str, str, str]) -> str:
         """Another one for every object, and for the first of a name one that tests can spell."""
@@ -115,7 +122,7 @@ class FakeCluster:
         made["metadata"]["managedFields"] = self._entries(have, manager, subresource, sized)
         self._store(key, made)
         if made["metadata"].get("deletionTimestamp") and not made["metadata"].get("finalizers"):
-            del self.objects[key]
+            self._remove(key)
 
     def _entries(self, have: Json, manager: str, subresource: str, sized: bool) -> list[Json]:
         """Who wrote when, and of all fields who owns a workload's size."""
@@ -138,6 +145,8 @@ class FakeCluster:
 
     def _store(self, key: tuple[str, str, str], obj: Json) -> None:
         obj["metadata"]["resourceVersion"] = str(next(self._versions))
+        if key[0] == kinds.APISIX_ROUTE.kind:
+            self.siblings.changed(self.objects.get(key), obj)
         self.objects[key] = obj
 
     def _about_to(self, verb: str, key: tuple[str, str, str]) -> None:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from services.router import nodes, parse
-from services.router.found import Found
+from services.router.found import Found, RouteFound
 from services.router.nodes import Node
 from tests.story.theatre import guide
 
@@ -17,12 +17,12 @@ def ago(seconds: int) -> datetime:
 
 def test_a_route_that_resolves_by_service_has_one_constant_node() -> None:
     backends = [{"serviceName": "podinfo-canary", "resolveGranularity": "service"}]
-    route = {"spec": {"http": [{"backends": backends}]}}
+    routed = {"podinfo": RouteFound(generated={"spec": {"http": [{"backends": backends}]}})}
     canary = parse.canary(guide("canary"), timedelta())
     service = {"spec": {"clusterIP": "10.96.0.7"}}
-    found = Found(route=route, services={"podinfo-canary": service})
+    found = Found(routes=routed, services={"podinfo-canary": service})
     assert nodes.service_address(canary, found) == "10.96.0.7"
-    headless = Found(route=route, services={"podinfo-canary": {"spec": {"clusterIP": "None"}}})
+    headless = Found(routes=routed, services={"podinfo-canary": {"spec": {"clusterIP": "None"}}})
     assert nodes.service_address(canary, headless) == ""
     assert nodes.service_address(canary, Found(services={"podinfo-canary": service})) == ""
 

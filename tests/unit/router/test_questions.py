@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.router import parse, questions
-from services.router.found import Found
+from services.router.found import Found, RouteFound
 from services.router.questions import Scene
 from services.router.rollout.state import PendingTick, Phase, Purpose, Stage, State
 from shared.canary import queries
@@ -31,7 +31,9 @@ def scene(metrics: list[Json], templates: dict[tuple[str, str], Json] | None = N
     canary = guide("canary")
     canary["spec"].update(spec)
     canary["spec"]["analysis"]["metrics"] = metrics
-    found = Found(route=ROUTE, templates=templates or {}, primary_nodes=("10.0.0.1",))
+    found = Found(
+        routes={"podinfo": RouteFound(generated=ROUTE)}, templates=templates or {}, primary_nodes=("10.0.0.1",)
+    )
     return Scene(parse.canary(canary, timedelta()), STATE, found, ("10.0.0.9",), "http://prometheus.default")
 
 

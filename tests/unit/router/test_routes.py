@@ -20,7 +20,7 @@ NAMES = Names(target="podinfo", apex="podinfo", route="podinfo")
 def test_the_guides_route() -> None:
     spec = routes.generated_spec(guide("route"), NAMES, "test", Shape(weight=10))
     rule = spec["http"][0]
-    assert rule["priority"] == 10000
+    assert rule["priority"] == 1
     assert rule["name"] == "method"
     assert rule["backends"] == [
         {"serviceName": "podinfo-primary", "servicePort": 80, "weight": 90},
@@ -88,8 +88,20 @@ def test_integers_stay_integers_and_an_unchanged_route_is_not_rewritten() -> Non
             "Can not find podinfo backend on apisix route podinfo.test ",
         ),
         (
-            lambda r: r["spec"]["http"][0]["backends"].append({"serviceName": "x"}),
-            "APISIX route podinfo.test's http route method only one http backend is supported",
+            lambda r: r["spec"]["http"][0]["backends"].append({"serviceName": "podinfo", "servicePort": 81}),
+            "APISIX route podinfo.test's http route method names backend podinfo more than once: name podinfo alone, once",
+        ),
+        (
+            lambda r: r["spec"]["http"][0]["backends"].append({"serviceName": "podinfo-canary", "servicePort": 80}),
+            "APISIX route podinfo.test's http route method names backend podinfo-canary itself: name podinfo alone, once",
+        ),
+        (
+            lambda r: r["spec"]["http"].append(r["spec"]["http"][0]),
+            "APISIX route podinfo.test's http route method has a name that another one has or gets: rename it",
+        ),
+        (
+            lambda r: r["spec"]["http"][0]["plugins"].append({"name": "traffic-split", "config": {}}),
+            "APISIX route podinfo.test's http route method has the plugin traffic-split, which overrides all weights: remove it",
         ),
     ],
 )
@@ -97,15 +109,15 @@ def test_unusable_sources_are_named(change: object, text: str) -> None:
     route = guide("route")
     change(route)  # type: ignore[operator] # a lambda of the table
     with pytest.raises(routes.NoRoute) as caught:
-        routes.managed_rule(route, NAMES, "test")
+        routes.generated_spec(route, NAMES, "test", Shape())
     assert str(caught.value) == text
 
 
 def test_missing_routes_are_named() -> None:
     with pytest.raises(routes.NoRoute, match="apisix route selector is empty"):
-        routes.managed_rule(None, Names(target="podinfo", apex="podinfo"), "test")
+        routes.managed(None, Names(target="podinfo", apex="podinfo"), "test")
     with pytest.raises(routes.NoRoute, match=r"APISIX route podinfo\.test get query error"):
-        routes.managed_rule(None, NAMES, "test")
+        routes.managed(None, NAMES, "test")
 
 
 def test_labels_of_gitops_tools_are_not_copied() -> None:

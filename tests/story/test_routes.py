@@ -1,0 +1,105 @@
+"""Generated routes over a canary's life: several sources, siblings that come and go, labels that change."""
+
+import copy
+
+from shared.kube.json import Json
+from tests.story.theatre import Theatre, guide, initialized, progressing
+
+GENERATED = "podinfo-podinfo-canary"
+
+
+def another_route(name: str = "mobile") -> Json:
+    route = guide("route")
+    route["metadata"]["name"] = name
+    route["spec"]["http"][0]["match"]["hosts"] = ["mobile.example.com"]
+    return route
+
+
+def with_routes(*names: str) -> Json:
+    canary = guide("canary")
+    kind = {"apiVersion": "apisix.apache.org/v2", "kind": "ApisixRoute"}
+    canary["spec"]["routeRefs"] = [{**kind, "name": name} for name in names]
+    return canary
+
+
+def rule(theatre: Theatre, name: str = GENERATED) -> Json:
+    found: Json = theatre.cluster.of("ApisixRoute", name)["spec"]["http"][0]
+    return found
+
+
+async def test_each_route_of_a_canary_has_a_generated_one_and_all_move_together() -> None:
+    """W-A10."""
+    theatre = await progressing(with_routes("mobile", "podinfo"), [another_route()])
+    for name in (GENERATED, "mobile-podinfo-canary"):
+        assert [each["weight"] for each in rule(theatre, name)["backends"]] == [80, 20]
+    assert rule(theatre, "mobile-podinfo-canary")["match"]["hosts"] == ["mobile.example.com"]
+    query = theatre.bus.ticks["test", "podinfo"].question.metrics[0].query
+    assert "test_mobile-podinfo-canary_method" in query
+    assert "test_podinfo-podinfo-canary_method" in query
+
+
+async def test_one_of_several_routes_that_is_gone_stops_the_rollout_and_nobodys_traffic() -> None:
+    theatre = await progressing(with_routes("mobile"), [another_route()])
+    theatre.cluster.remove("ApisixRoute", "mobile")
+    await theatre.fact()
+    assert theatre.messages()[-1].startswith("APISIX route mobile.test get query error")
+    assert [each["weight"] for each in rule(theatre, "mobile-podinfo-canary")["backends"]] == [80, 20]
+    theatre.ask("abort")
+    await theatre.fact()
+    for name in (GENERATED, "mobile-podinfo-canary"):
+        assert [each["weight"] for each in rule(theatre, name)["backends"]] == [100, 0], "a rollback reaches them all"
+
+
+async def test_a_sibling_that_must_win_is_never_shadowed() -> None:
+    """W-A5: also one in a route of somebody else's, that comes while we are at rest."""
+    theatre = await initialized()
+    assert rule(theatre)["priority"] == 1
+    beta = another_route("beta")
+    beta["spec"]["http"][0].update(priority=1, match=copy.deepcopy(guide("route")["spec"]["http"][0]["match"]))
+    beta["spec"]["http"][0]["backends"][0]["serviceName"] = "beta"
+    theatre.cluster.put(beta)
+    assert await theatre.look() == "pending"
+    await theatre.fact()
+    assert theatre.messages()[-1] == (
+        "APISIX route podinfo.test's http route method with priority 0 leaves no room below http route method with "
+        "priority 1, which has the same path: set the priority of method to 2 or more"
+    )
+    beta["spec"]["http"][0]["priority"] = 2
+    theatre.cluster.put(beta)
+    await theatre.fact()
+    theatre.release()
+    await theatre.settle()
+    await theatre.tick()
+    assert theatre.weights() == (80, 20)
+
+
+async def test_flaggers_priority_stays_while_it_shadows_nobody() -> None:
+    theatre = await initialized()
+    flaggers = copy.deepcopy(theatre.cluster.of("ApisixRoute", GENERATED)["spec"]["http"])
+    flaggers[0]["priority"] = 10000
+    theatre.cluster.edit("ApisixRoute", GENERATED, {"spec": {"http": flaggers}})
+    assert await theatre.look() == ""
+    theatre.release()
+    await theatre.settle()
+    await theatre.tick()
+    assert (rule(theatre)["priority"], theatre.weights()) == (10000, (80, 20))
+
+
+async def test_labels_follow_their_source_and_others_stay() -> None:
+    """W-A17."""
+    route = guide("route")
+    route["metadata"].update(
+        labels={"team": "shop", "tier": "web", "argocd.argoproj.io/instance": "x"}, annotations={"note": "a"}
+    )
+    theatre = await initialized(extra=[route])
+    theatre.cluster.edit("ApisixRoute", GENERATED, {"metadata": {"labels": {"mine": "kept"}}})
+    theatre.cluster.edit(
+        "ApisixRoute",
+        "podinfo",
+        {"metadata": {"labels": {"team": "cart", "tier": None}, "annotations": {"note": None}}},
+    )
+    await theatre.fact()
+    metadata = theatre.cluster.of("ApisixRoute", GENERATED)["metadata"]
+    assert metadata["labels"] == {"team": "cart", "mine": "kept"}
+    assert "note" not in metadata["annotations"]
+    assert await theatre.look() == ""
