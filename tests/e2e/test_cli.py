@@ -5,19 +5,17 @@
 import asyncio
 import os
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from sandbox.apiserver.server import ApiServer
 from sandbox.controlplane.api import ApiError
-from sandbox.controlplane.kubelet import FakeKubelet
-from sandbox.controlplane.server import ControlPlane
 from shared.kube import json, kinds
-from tests.story.servers import ROOT, embedded, opened, real
-from tests.story.test_api_servers import NAMESPACE, Cluster, prepare, released
+from tests.story.played import NAMESPACE, Cluster, playing, released
+from tests.story.servers import ROOT, embedded, real
 
 pytestmark = pytest.mark.timeout(180)
 CANARY = kinds.CANARY.path(NAMESPACE, "podinfo")
@@ -44,22 +42,9 @@ class Terminal:
 
 @pytest.fixture(params=[embedded, pytest.param(real, marks=pytest.mark.cluster)], ids=lambda each: str(each.__name__))
 async def stage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Cluster, Terminal]]:
-    async with request.param(tmp_path / "server") as server, server.api() as api:
-        await prepare(api)
-        access = await opened(server, tmp_path)
-        async with FakeKubelet(server.url, server.admin_token, server.ca_file):
-            made = Cluster(api, access)
-            following = asyncio.create_task(made.caches.run())
-            await made.caches.wait_synced()
-            await _seen(made)
-            yield made, Terminal(_kubeconfig(server, tmp_path))
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
-        await access.close()
-
-
-def _kubeconfig(server: ApiServer | ControlPlane, folder: Path) -> Path:
-    return server.kubeconfig(folder / "kubeconfig")
+    async with playing(request.param, tmp_path, Counter()) as made:
+        await _seen(made)
+        yield made, Terminal(made.server.kubeconfig(tmp_path / "kubeconfig"))
 
 
 async def _seen(cluster: Cluster) -> None:

@@ -16,7 +16,7 @@ from shared.kube.json import Json
 from tests.unit.kube.conftest import Access
 
 ROOT = Path(__file__).parents[2]
-CRDS = (*sorted((ROOT / "k8s/crds").glob("*s.yaml")), ROOT / "sandbox/crds/apisix.yaml")
+APISIX = ROOT / "sandbox/crds/apisix.yaml"
 
 
 @contextlib.asynccontextmanager
@@ -35,9 +35,10 @@ async def real(folder: Path) -> AsyncIterator[ControlPlane]:
         yield plane
 
 
-async def install(api: Api) -> None:
+async def install(api: Api, routes: Path = APISIX) -> None:
     """Our kinds and the gateway's."""
-    crds: list[Json] = [crd for path in CRDS for crd in yaml.safe_load_all(path.read_text()) if crd]
+    files = (*sorted((ROOT / "k8s/crds").glob("*s.yaml")), routes)
+    crds: list[Json] = [crd for path in files for crd in yaml.safe_load_all(path.read_text()) if crd]
     for crd in crds:
         await api.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
         await api.until(
