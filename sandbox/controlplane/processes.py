@@ -39,6 +39,7 @@ class ProcessRunner:
     """A `kubelet.ReportingRunner` for pods labelled `app.kubernetes.io/part-of: serinus`; it ignores all others.
 
     `env` is set last in every process, for addresses that differ here from those in the manifests (NATS, Prometheus).
+    `images` says which tree of sources an image holds, by its name and tag; any other holds the checkout.
     `entrypoint` stands for the image's, for containers that have `args` but no `command`. `backoff` is the pause before
     the first restart, doubled with each further one up to `longest_backoff` (a kubelet's is 300 s; tests don't wait
     that long); `longest_grace` shortens the pods' own grace periods.
@@ -50,6 +51,7 @@ class ProcessRunner:
         data: Path,
         *,
         env: Mapping[str, str] | None = None,
+        images: Mapping[str, Path] | None = None,
         entrypoint: Sequence[str] = (),
         backoff: float = 0.5,
         longest_backoff: float = 10.0,
@@ -57,6 +59,7 @@ class ProcessRunner:
         part_of: str = "serinus",
     ) -> None:
         self.env = dict(env or {})
+        self.images = dict(images or {})
         self._api = api  # entered by the caller, with the right to read secrets and to make tokens
         self._data = data.resolve()
         self._entrypoint = list(entrypoint)
@@ -134,7 +137,7 @@ class ProcessRunner:
         return Container(
             pod,
             manifest,
-            Process(name, argv, log=log, env=env, cwd=_CHECKOUT),
+            Process(name, argv, log=log, env=env, cwd=self.images.get(manifest["image"], _CHECKOUT)),
             port=port,
             backoff=self._backoff,
             longest_backoff=self._longest_backoff,

@@ -28,7 +28,6 @@ from shared.kube.json import Json
 from shared.kube.kinds import Kind
 from shared.runtime.metrics import VERSION
 from shared.runtime.serve import Runtime
-from shared.wire import subjects
 
 SERVICE: Final = "router"
 FIELD_MANAGER: Final = "serinus-router"
@@ -96,21 +95,19 @@ async def app(settings: RouterSettings, runtime: Runtime) -> None:
     )  # fmt: skip
     canaries, events = kept[kinds.CANARY], Events(cluster)
     gate = Gate(schema, canaries, reconciler.concerns, events, runtime.clock)
-    handlers.register(broker, reconciler, runtime, gate.passed)
     await _sync(cluster, caches, crds, runtime)
     _show(schema, runtime)
     await gate.once()
     runtime.spawn("look at the CRD", _every(GLANCE, gate.once))
-    answers = partial(broker.answers, subjects.INBOX_STREAM, subjects.router_durable(0))
     clock, metrics, period, outages = (
         runtime.clock,
         runtime.metrics,
         settings.sweep_seconds,
         lambda: broker.link.outages,
     )
-    watch = BusWatch(answers, canaries, reconciler, events, clock, metrics, outages)
+    watch = BusWatch(broker.answers, canaries, reconciler, events, clock, metrics, outages)
     runtime.spawn("watch of the bus", _every(LOOK, watch.once))
-    await bus.connect(broker, runtime)
+    await bus.connect(broker, runtime, partial(handlers.register, broker, reconciler, runtime, gate.passed))
     sweep = Sweep(canaries, reconciler, publisher, clock, metrics, period, outages)
     runtime.spawn("sweep", _every(period, sweep.once, but=broker.link.down))
 

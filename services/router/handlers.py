@@ -1,6 +1,6 @@
 """From the inbox to the reconciler: one durable a partition, one message of a partition at a time."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, Protocol
 
 from pydantic import TypeAdapter
@@ -28,22 +28,29 @@ class Handles(Protocol):
     async def refresh(self, ref: CanaryRef) -> None: ...
 
 
-def register(broker: Broker, reconciler: Handles, runtime: Runtime, passed: Callable[[], Awaitable[None]]) -> None:
+def register(
+    broker: Broker,
+    reconciler: Handles,
+    runtime: Runtime,
+    passed: Callable[[], Awaitable[None]],
+    counts: Iterable[int],
+) -> None:
     """All replicas serve all partitions; the bus lets one message of a partition be under way.
 
-    `passed` returns when writing is possible: a message that waits there doesn't use up its attempts.
+    `passed` returns when writing is possible: a message that waits there doesn't use up its attempts. `counts` are the
+    numbers of partitions that the inbox has: another one beside the first in the middle of a change.
     """
 
     async def handle(message: Fact | Verdict | Nudge, _: Delivery) -> None:
         await passed()
         await decide(reconciler, message, lambda: runtime.metrics.inc("serinus_commit_conflicts_total"))
 
-    for partition in range(subjects.PARTITIONS):
+    for count, partition in [(each, number) for each in counts for number in range(each)]:
         consume(
             broker,
             stream=subjects.INBOX_STREAM,
-            durable=subjects.router_durable(partition),
-            filter_subject=subjects.inbox_partition(partition),
+            durable=subjects.router_durable(count, partition),
+            filter_subject=subjects.inbox_partition(count, partition),
             decode=INBOUND,
             handler=handle,
             runtime=runtime,

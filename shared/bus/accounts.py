@@ -75,9 +75,17 @@ def _service(name: str, *publish: str) -> User:
     )
 
 
-def _bootstrap(name: str, account: str) -> User:
-    """May look, create and change, but neither delete nor purge."""
-    api = ("INFO", "STREAM.INFO.*", "STREAM.CREATE.*", "STREAM.UPDATE.*", "CONSUMER.INFO.*.*", "CONSUMER.CREATE.>")
+def _bootstrap(name: str, account: str, *more: str) -> User:
+    """May look, create and change, but neither delete nor purge a stream."""
+    api = (
+        "INFO",
+        "STREAM.INFO.*",
+        "STREAM.CREATE.*",
+        "STREAM.UPDATE.*",
+        "CONSUMER.INFO.*.*",
+        "CONSUMER.CREATE.>",
+        *more,
+    )
     return User(
         name=name,
         account=account,
@@ -92,8 +100,13 @@ _NOTIFIER: Final = tuple(
     for right in _pull(subjects.NOTICE_STREAM, durable)
 )
 
+_REPARTITION: Final = (
+    f"NAMES.{subjects.INBOX_STREAM}", f"PAUSE.{subjects.INBOX_STREAM}.*", f"DELETE.{subjects.INBOX_STREAM}.*",
+)  # fmt: skip
+
 USERS: Final[tuple[User, ...]] = (
-    _bootstrap("bootstrap", SERINUS),
+    # Another number of partitions means other durables, which wait until those of before have nothing left.
+    _bootstrap("bootstrap", SERINUS, *(f"CONSUMER.{each}" for each in _REPARTITION)),
     _service("watcher", subjects.INBOX_PUBLISHED),
     _service(
         "router",
@@ -102,11 +115,9 @@ USERS: Final[tuple[User, ...]] = (
         subjects.SCHEDULES,
         subjects.ROLLOUTS,
         subjects.NOTICES,
-        *(
-            right
-            for number in range(subjects.PARTITIONS)
-            for right in _pull(subjects.INBOX_STREAM, subjects.router_durable(number))
-        ),
+        # How many partitions there are is seen by their durables, and all durables of the inbox are the router's.
+        f"$JS.API.CONSUMER.NAMES.{subjects.INBOX_STREAM}",
+        *_pull(subjects.INBOX_STREAM, "*"),
         *_direct(subjects.ROLLOUT_STREAM),
         *_direct(subjects.TICK_STREAM),
     ),

@@ -1,6 +1,7 @@
 """`python -m shared.bus.bootstrap [--watch]`: creates streams and consumers, and changes them only where nothing is lost.
 
-`… bootstrap credentials` (shared.bus.credentials) and `… bootstrap account` (shared.bus.tenancy) prepare the NATS itself.
+`… bootstrap credentials` (shared.bus.credentials) and `… bootstrap account` (shared.bus.tenancy) prepare the NATS itself;
+`… bootstrap repartition N` (shared.bus.partitions) changes the number of the inbox's partitions.
 
 Idempotent. Without --watch it ends with code 0 when everything is there and with 1 when the server refuses something;
 with it, it goes on looking, so that a lost disk heals untouched, and is ready (`/readyz`) while everything is there.
@@ -21,8 +22,9 @@ import nats
 from nats.aio.client import Client
 from nats.errors import Error
 
-from shared.bus import accounts, credentials, link, streams, tenancy
+from shared.bus import accounts, credentials, link, partitions, streams, tenancy
 from shared.bus.content import Account, TooOld
+from shared.bus.partitions import Inbox
 from shared.bus.settings import BootstrapSettings
 from shared.errors import Never, RetryLater
 from shared.runtime import serve
@@ -38,15 +40,23 @@ _SOON: Final = 1.0
 """Seconds between two looks while something is missing."""
 
 
-async def app(settings: BootstrapSettings, runtime: Runtime, *, watch: bool) -> None:
-    """Waits for NATS as long as it takes; then everything is there, or the process fails with one sentence."""
+async def app(settings: BootstrapSettings, runtime: Runtime, *, watch: bool = False, change_to: int = 0) -> None:
+    """Waits for NATS as long as it takes; then everything is there, or the process fails with one sentence.
+
+    `change_to`: the number of partitions that the inbox shall have first.
+    """
     runtime.health.component(COMPONENT)
     again = asyncio.Event()
-    bootstrap = Bootstrap(await _accounts(settings, runtime, again.set), runtime)
+    if change_to:
+        settings = settings.model_copy(update={"inbox_partitions": 0})
+    inbox, *others = await _accounts(settings, runtime, again.set)
+    bootstrap = Bootstrap([inbox, *others], runtime)
     if watch:
         runtime.spawn("watch", bootstrap.keep(again, settings.bootstrap_interval))
         return
     try:
+        if change_to:
+            await _begun(inbox, change_to)
         await bootstrap.once()
     except Never as error:
         runtime.fail(str(error))
@@ -55,10 +65,20 @@ async def app(settings: BootstrapSettings, runtime: Runtime, *, watch: bool) -> 
         runtime.stop.set()
 
 
+async def _begun(inbox: Inbox, count: int) -> None:
+    while True:
+        try:
+            await inbox.change(count)
+            return
+        except RetryLater as error:
+            log.warning("%s", error)
+        await asyncio.sleep(_SOON)
+
+
 class Bootstrap:
     """Looks at the accounts until everything is there, or for ever."""
 
-    def __init__(self, found: Sequence[Account], runtime: Runtime) -> None:
+    def __init__(self, found: Sequence[Inbox | Account], runtime: Runtime) -> None:
         self._accounts = found
         self._runtime = runtime
         self._told: set[str] = set()
@@ -126,7 +146,9 @@ class _Login:
     inbox: str
 
 
-async def _accounts(settings: BootstrapSettings, runtime: Runtime, on_change: Callable[[], None]) -> list[Account]:
+async def _accounts(
+    settings: BootstrapSettings, runtime: Runtime, on_change: Callable[[], None]
+) -> tuple[Inbox, *tuple[Account, ...]]:
     replicas = settings.nats_replicas
     login = _Login(
         user=settings.nats_user or SERVICE,
@@ -135,7 +157,7 @@ async def _accounts(settings: BootstrapSettings, runtime: Runtime, on_change: Ca
         inbox=accounts.inbox(SERVICE),
     )
     client = await _connect(settings, login, runtime, on_change)
-    found = [Account(client, streams.streams(replicas), streams.DURABLES)]
+    inbox = Inbox(client, replicas, settings.inbox_partitions)
     login = _Login(
         user=settings.nats_public_user,
         password=settings.nats_public_password.get_secret_value(),
@@ -144,9 +166,9 @@ async def _accounts(settings: BootstrapSettings, runtime: Runtime, on_change: Ca
     )
     if not (login.password or login.seed_file):
         log.info("no public stream: there are no credentials for the account that outsiders read from")
-        return found
+        return (inbox,)
     client = await _connect(settings, login, runtime, on_change)
-    return [*found, Account(client, streams.public_streams(replicas))]
+    return inbox, Account(client, streams.public_streams(replicas))
 
 
 async def _connect(
@@ -189,6 +211,11 @@ _PREPARE: Final[Mapping[str, Callable[[Sequence[str]], int]]] = {
 }
 """Commands that ask no server."""
 
+_REPARTITION: Final = (
+    "New messages wait in the new partitions until the router has worked off those of before; its replicas start anew "
+    "by themselves. Ends when it is done; interrupted, the bootstrap that runs ends it."
+)
+
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     given = sys.argv[1:] if arguments is None else arguments
@@ -200,8 +227,21 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         "`credentials` makes nkeys, `account` says what a NATS of your own must give: each has a --help.",
     )
     parser.add_argument("--watch", action="store_true", help="go on, and heal what gets lost")
-    watch: bool = parser.parse_args(given).watch
-    serve.main(SERVICE, BootstrapSettings, partial(app, watch=watch), http=watch)
+    parser.set_defaults(partitions=0)
+    change = parser.add_subparsers(title="commands").add_parser(
+        "repartition", help="change the number of the inbox's partitions", description=_REPARTITION
+    )
+    change.add_argument("partitions", type=_count, help="the new number")
+    chosen = parser.parse_args(given)
+    watch = chosen.watch and not chosen.partitions
+    serve.main(SERVICE, BootstrapSettings, partial(app, watch=watch, change_to=chosen.partitions), http=watch)
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if not 1 <= count <= partitions.MOST:
+        raise argparse.ArgumentTypeError(f"from 1 to {partitions.MOST}")
+    return count
 
 
 if __name__ == "__main__":

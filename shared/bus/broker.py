@@ -28,8 +28,9 @@ from nats.errors import TimeoutError as NatsTimeout
 from nats.js import JetStreamContext
 from nats.js.errors import APIError, NotFoundError
 
-from shared.bus import accounts, content
+from shared.bus import accounts, content, partitions
 from shared.bus.link import Link, seed, tls, unless
+from shared.errors import Never, RetryLater
 from shared.runtime.serve import Runtime
 from shared.runtime.settings import BusSettings
 
@@ -65,15 +66,15 @@ class Broker(NatsBroker):
             if self._connection is not None:
                 await self._connection.close()
 
-    async def answers(self, stream: str, durable: str) -> bool:
-        """Does JetStream answer, here and now, for a durable of ours? Takes a few seconds where it doesn't."""
-        if self._connection is None or not self._connection.is_connected:
+    async def answers(self) -> bool:
+        """Does JetStream answer, here and now, and hold an inbox? Takes a few seconds where it doesn't."""
+        if self._connection is None:
             return False
         try:
-            await self._connection.jetstream(timeout=_PATIENCE).consumer_info(stream, durable)
-        except (NotFoundError, Error, APIError, OSError, TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                return await partitions.there(self._connection)
+        except (RetryLater, Never, TimeoutError):
             return False
-        return True
 
 
 def make_broker(settings: BusSettings, service: str, on_closed: Callable[[], None], *, grace: float = GRACE) -> Broker:
@@ -116,11 +117,12 @@ def security(*, user: str, password: str, seed_file: str, ca_file: str) -> NatsS
     return NatsSecurity(ssl_context=context) if context else None
 
 
-async def connect(broker: Broker, runtime: Runtime) -> None:
+async def connect(broker: Broker, runtime: Runtime, register: Callable[[frozenset[int]], None] | None = None) -> None:
     """Connects and starts the broker's consumers, waiting for NATS and for the bootstrap as long as it takes.
 
     Registers the health component `nats`, and the broker's end on the runtime's exit stack. Call it after every
-    `consume`, as the last act of a composition.
+    `consume`, as the last act of a composition; consumers of the inbox are added by `register`, which gets the numbers
+    of its partitions. When these change, the process ends in order, to be started anew.
     """
     pulls: list[_Patient] = []
     runtime.health.component("nats")
@@ -134,6 +136,9 @@ async def connect(broker: Broker, runtime: Runtime) -> None:
     except Error as error:  # FastStream's way of saying that asking again would be in vain
         runtime.fail(f"NATS refuses the connection: {error}")
         return
+    if register is not None:
+        register(counts := await partitions.wait(client))
+        runtime.spawn("watch of the partitions", partitions.changed(client, counts, runtime.stop.set))
     subscribers = [each for each in broker.subscribers if isinstance(each, PullStreamSubscriber)]
     for durable in {(each.stream.name, str(each.config.durable_name)) for each in subscribers}:
         await _exists(client.jetstream(), *durable)

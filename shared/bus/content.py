@@ -43,6 +43,16 @@ def check(client: Client) -> None:
         raise TooOld(f"nats-server {text} is older than {OLDEST[0]}.{OLDEST[1]}, which Serinus needs")
 
 
+async def fit(client: Client) -> None:
+    """Raises TooOld when the server, or one of its cluster, can't hold our streams; RetryLater when it doesn't answer."""
+    check(client)
+    answer = await ask(client, "INFO")
+    api = answer.get("api")
+    level = api.get("level", 0) if isinstance(api, dict) else 0
+    if not isinstance(level, int) or level < API_LEVEL:
+        raise TooOld(f"JetStream's API level {level} has no message schedules, which Serinus needs: {API_LEVEL}")
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """What one look at an account did and what it couldn't do. Nothing in `waiting` and `refused`: all is there."""
@@ -66,7 +76,7 @@ class Account:
 
         Raises TooOld, or RetryLater when JetStream isn't there.
         """
-        await self._fit()
+        await fit(self.client)
         apis: list[_Api] = [_StreamApi(self.client, each) for each in self.streams]
         apis += [_DurableApi(self.client, each) for each in self.durables]
         look = Look()
@@ -96,15 +106,6 @@ class Account:
         await api.update(merged.config)
         return [f"changed {api.title}: {'; '.join(merged.changed)}"]
 
-    async def _fit(self) -> None:
-        """Raises TooOld when the server can't hold our streams."""
-        check(self.client)
-        answer = await _ask(self.client, "INFO")
-        api = answer.get("api")
-        level = api.get("level", 0) if isinstance(api, dict) else 0
-        if not isinstance(level, int) or level < API_LEVEL:
-            raise TooOld(f"JetStream's API level {level} has no message schedules, which Serinus needs: {API_LEVEL}")
-
 
 class _Api(Protocol):
     """What streams and consumers have in common."""
@@ -128,10 +129,10 @@ class _StreamApi:
         return await _config(self._client, f"STREAM.INFO.{self._name}")
 
     async def create(self) -> None:
-        await _ask(self._client, f"STREAM.CREATE.{self._name}", self._config)
+        await ask(self._client, f"STREAM.CREATE.{self._name}", self._config)
 
     async def update(self, config: Config) -> None:
-        await _ask(self._client, f"STREAM.UPDATE.{self._name}", config)
+        await ask(self._client, f"STREAM.UPDATE.{self._name}", config)
 
     def merge(self, there: Config) -> Merged:
         return streams.merge_stream(there, self._config)
@@ -147,7 +148,8 @@ class _DurableApi:
         return await _config(self._client, f"CONSUMER.INFO.{self._durable.stream}.{self._durable.name}")
 
     async def create(self) -> None:
-        await self._write(self._durable.config(), "create")
+        pause: Config = {"pause_until": streams.HELD} if self._durable.held else {}
+        await self._write(self._durable.config() | pause, "create")
 
     async def update(self, config: Config) -> None:
         await self._write(config, "update")
@@ -159,13 +161,12 @@ class _DurableApi:
         subject = f"CONSUMER.CREATE.{self._durable.stream}.{self._durable.name}"
         if self._durable.filter_subject:
             subject += f".{self._durable.filter_subject}"
-        await _ask(self._client, subject, {"stream_name": self._durable.stream, "config": config, "action": action})
+        await ask(self._client, subject, {"stream_name": self._durable.stream, "config": config, "action": action})
 
 
 async def _config(client: Client, subject: str) -> Config | None:
-    try:
-        answer = await _ask(client, subject)
-    except _Missing:
+    answer = await ask_if_there(client, subject)
+    if not answer:
         return None
     config = answer.get("config")
     return config if isinstance(config, dict) else {}
@@ -175,7 +176,38 @@ class _Missing(Never):
     pass
 
 
-async def _ask(client: Client, subject: str, body: Mapping[str, JsonValue] | None = None) -> Config:
+async def stream(client: Client, name: str) -> Config | None:
+    """The configuration of a stream, if it is there. Raises RetryLater, or Never."""
+    return await _config(client, f"STREAM.INFO.{name}")
+
+
+async def change_stream(client: Client, name: str, **change: JsonValue) -> None:
+    """Changes these fields of a stream that is there."""
+    await ask(client, f"STREAM.UPDATE.{name}", (await stream(client, name) or {}) | change)
+
+
+async def held(client: Client, stream: str, durable: str) -> bool:
+    """Was this durable made to wait, and does it still?"""
+    config = await _config(client, f"CONSUMER.INFO.{stream}.{durable}")
+    return config is not None and config.get("pause_until") == streams.HELD
+
+
+async def unfinished(client: Client, stream: str, durable: str) -> int:
+    """Messages that this durable has yet to deliver, or that nobody has acknowledged."""
+    answer = await ask_if_there(client, f"CONSUMER.INFO.{stream}.{durable}")
+    return sum(int(str(answer.get(each, 0))) for each in ("num_pending", "num_ack_pending"))
+
+
+async def ask_if_there(client: Client, subject: str) -> Config:
+    """Empty where there is no such stream or consumer."""
+    try:
+        return await ask(client, subject)
+    except _Missing:
+        return {}
+
+
+async def ask(client: Client, subject: str, body: Mapping[str, JsonValue] | None = None) -> Config:
+    """One question to JetStream. Raises RetryLater, or Never with the server's words."""
     if not client.is_connected:  # it would be buffered, and answered long after we have stopped waiting
         raise RetryLater("not connected to NATS")
     try:

@@ -22,6 +22,13 @@ class BootstrapSettings(BusSettings, ServiceSettings):
         le=5,
         description="Copies of each stream. 3 needs a NATS cluster of at least three; existing ones are raised.",
     )
+    inbox_partitions: int = Field(
+        default=0,
+        ge=0,
+        le=256,
+        description="Partitions of the inbox when it is made; 0: 8. Of one that exists nothing but `bootstrap repartition` "
+        "changes the number, and another one here is refused.",
+    )
     bootstrap_interval: float = Field(
         default=5.0,
         gt=0,

@@ -20,6 +20,9 @@ _MINUTE: Final = 60 * _SECOND
 _DAY: Final = 24 * 60 * _MINUTE
 _MIB: Final = 2**20
 
+HELD: Final = "2100-01-01T00:00:00Z"
+"""Until when a held durable is paused; one that somebody else has paused stays so."""
+
 ADVISORIES: Final = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>"
 """The server's word on a message that it won't deliver again. Ours bury theirs before; this is for what slips through."""
 
@@ -36,6 +39,8 @@ class Durable:
     max_ack_pending: int
     asked_anew: bool = False
     """The router's sweep notices when one of these messages is missing: one that nobody understands may go."""
+    held: bool = False
+    """It is made to deliver nothing before somebody lets it go (`shared.bus.partitions`)."""
 
     def config(self) -> Config:
         config: Config = {
@@ -50,24 +55,30 @@ class Durable:
         return config | ({"filter_subject": self.filter_subject} if self.filter_subject else {})
 
 
+PARTITIONS: Final = 8
+"""Of a new inbox; the stream that exists knows how many it has. One message of a partition is under way at a time."""
+
 INBOX_DELIVERIES: Final = 100
 """Of a message for the router. An API server that is away for some minutes sends none to the dead letters."""
 
-DURABLES: Final[tuple[Durable, ...]] = (
-    # One message of a partition at a time: the order of a canary's messages rests on the 1. Short, because a dead
-    # replica's partition waits so long, and who lives extends it while the API server takes its time.
-    *(
-        Durable(
-            stream=subjects.INBOX_STREAM,
-            name=subjects.router_durable(number),
-            filter_subject=subjects.inbox_partition(number),
-            ack_wait=5.0,
-            max_deliver=INBOX_DELIVERIES,
-            max_ack_pending=1,
-            asked_anew=True,
-        )
-        for number in range(subjects.PARTITIONS)
-    ),
+
+def partition(count: int, number: int) -> Durable:
+    """One message of a partition at a time: the order of a canary's messages rests on the 1.
+
+    Short, because a dead replica's partition waits so long, and who lives extends it while the API server takes its time.
+    """
+    return Durable(
+        stream=subjects.INBOX_STREAM,
+        name=subjects.router_durable(count, number),
+        filter_subject=subjects.inbox_partition(count, number),
+        ack_wait=5.0,
+        max_deliver=INBOX_DELIVERIES,
+        max_ack_pending=1,
+        asked_anew=True,
+    )
+
+
+_OTHERS: Final = (
     # Short, because a dead replica's tick waits so long, and who lives extends it while webhooks take their time.
     Durable(
         stream=subjects.TICK_STREAM,
@@ -84,12 +95,20 @@ DURABLES: Final[tuple[Durable, ...]] = (
 )
 
 
+def durables(partitions: int = PARTITIONS) -> tuple[Durable, ...]:
+    """All durables, with those of so many partitions."""
+    return *(partition(partitions, number) for number in range(partitions)), *_OTHERS
+
+
 def durable(stream: str, name: str) -> Durable | None:
     """The durable of this name, if it is one of ours."""
-    return next((each for each in DURABLES if (each.stream, each.name) == (stream, name)), None)
+    if stream == subjects.INBOX_STREAM:
+        found = subjects.partition_of(name)
+        return partition(*found) if found else None
+    return next((each for each in _OTHERS if (each.stream, each.name) == (stream, name)), None)
 
 
-def streams(replicas: int) -> tuple[Config, ...]:
+def streams(replicas: int, partitions: int = PARTITIONS) -> tuple[Config, ...]:
     """All streams of the account SERINUS. Sizes are reserved: together they need 1.5 GiB of every server's disk."""
     inbox: Config = {
         "name": subjects.INBOX_STREAM,
@@ -102,7 +121,7 @@ def streams(replicas: int) -> tuple[Config, ...]:
         "duplicate_window": 5 * _MINUTE,
         "subject_transform": {
             "src": subjects.INBOX_PUBLISHED,
-            "dest": f"serinus.inbox.{{{{partition({subjects.PARTITIONS},1,2)}}}}.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}",
+            "dest": subjects.partitioning(partitions),
         },
     }
     tick: Config = {

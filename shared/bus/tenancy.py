@@ -25,7 +25,7 @@ def needs(file: str = "", *, replicas: int = 3) -> str:
         "What Serinus needs of a NATS that isn't its own:",
         f"nats-server {content.OLDEST[0]}.{content.OLDEST[1]} or newer on every member (JetStream API level "
         f"{content.API_LEVEL}: message schedules), JetStream with file storage.",
-        *_account(accounts.SERINUS, ours, f"{len(streams.DURABLES)} consumers"),
+        *_account(accounts.SERINUS, ours, f"{len(streams.durables())} consumers"),
         *_account(accounts.PUBLIC, public, f"up to {public[0]['max_consumers']} consumers, which subscribers make"),
         "The accounts may have other names, if exports and imports say so too. Without PUBLIC nobody outside follows",
         f"rollouts: leave {accounts.variable('public-bootstrap')} out of the Secret then.",

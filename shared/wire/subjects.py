@@ -4,10 +4,8 @@ A Kubernetes name may hold dots, a NATS token may not, and a Kubernetes name nev
 becomes an underscore in a token, without collision and reversibly.
 """
 
+import re
 from typing import Final
-
-PARTITIONS: Final = 8
-"""Partitions of the inbox. One message of a partition is under way at a time (facts: `max_ack_pending=1`)."""
 
 INBOX_STREAM: Final = "INBOX"
 TICK_STREAM: Final = "TICK"
@@ -40,13 +38,32 @@ def inbox(namespace: str, canary: str) -> str:
     return f"serinus.inbox.{token(namespace)}.{token(canary)}"
 
 
-def inbox_partition(partition: int) -> str:
-    """The filter of one partition's durable."""
-    return f"serinus.inbox.{partition}.>"
+def inbox_partition(count: int, partition: int) -> str:
+    """The filter of one partition's durable. The count is part of the subject: with another one, a canary's messages
+    would lie in another partition beside those of before."""
+    return f"serinus.inbox.{count}.{partition}.>"
 
 
-def router_durable(partition: int) -> str:
-    return f"router-{partition}"
+def router_durable(count: int, partition: int) -> str:
+    """One partition of so many."""
+    return f"router-{count}-{partition}"
+
+
+def partition_of(durable: str) -> tuple[int, int] | None:
+    """What `router_durable` was given for this name; None for any other durable."""
+    found = re.fullmatch(r"router-([1-9]\d*)-(\d+)", durable)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def partitioning(count: int) -> str:
+    """What the inbox's stream makes of a published subject."""
+    return f"serinus.inbox.{count}.{{{{partition({count},1,2)}}}}.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}"
+
+
+def partitions(partitioning: str) -> int:
+    """The count that such a transform is for; 0 when it is none of ours."""
+    found = re.match(r"serinus\.inbox\.([1-9]\d*)\.\{\{partition\(\1,1,2\)\}\}\.", partitioning)
+    return int(found[1]) if found else 0
 
 
 def tick(namespace: str, canary: str) -> str:

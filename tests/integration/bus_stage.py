@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -95,13 +96,14 @@ async def joined(
     register: Callable[[bus.Broker, Runtime], None] = lambda *_: None,
     *,
     grace: float = bus.GRACE,
+    inbox: Callable[[bus.Broker, Runtime, frozenset[int]], None] | None = None,
 ) -> AsyncIterator[Joined]:
-    """On the bus as this service; `register` adds its consumers first."""
+    """On the bus as this service; `register` adds its consumers first, `inbox` those of the inbox's partitions."""
     async with AsyncExitStack() as stack:
         runtime = make_runtime(stack, service)
         broker = bus.make_broker(bus_settings(server, service), service, lambda: runtime.fail("closed"), grace=grace)
         register(broker, runtime)
-        await bus.connect(broker, runtime)
+        await bus.connect(broker, runtime, partial(inbox, broker, runtime) if inbox else None)
         try:
             yield Joined(broker, runtime, Publisher(broker, runtime))
         finally:
@@ -162,9 +164,9 @@ class Plain:
             assert (await self.api(f"STREAM.PURGE.{stream}"))["success"]
 
 
-async def until(ask: Callable[[], T], what: str = "it never happened") -> T:
+async def until(ask: Callable[[], T], what: str = "it never happened", *, within: float = DEADLINE) -> T:
     """Polls until the answer is true, within the deadline."""
-    async with asyncio.timeout(DEADLINE):
+    async with asyncio.timeout(within):
         while not (found := ask()):
             await asyncio.sleep(0.01)
     return found

@@ -19,6 +19,7 @@ from shared.bus.broker import Broker
 from shared.bus.consume import consume
 from shared.bus.delivery import Delivery
 from shared.bus.publish import Publisher
+from shared.bus.streams import PARTITIONS
 from shared.runtime.serve import Runtime
 from shared.wire import subjects
 from shared.wire.messages import Outcome, Verdict
@@ -66,12 +67,12 @@ class Rollouts:
         await self.publisher.publish(subjects.tick(tick.canary.namespace, name), tick, stream="TICK")
 
     def register(self, broker: Broker, runtime: Runtime) -> None:
-        for number in range(subjects.PARTITIONS):
+        for number in range(PARTITIONS):
             consume(
                 broker,
                 stream=subjects.INBOX_STREAM,
-                durable=subjects.router_durable(number),
-                filter_subject=subjects.inbox_partition(number),
+                durable=subjects.router_durable(PARTITIONS, number),
+                filter_subject=subjects.inbox_partition(PARTITIONS, number),
                 decode=TypeAdapter(Verdict),
                 handler=self.on_verdict,
                 runtime=runtime,

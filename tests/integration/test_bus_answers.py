@@ -10,11 +10,9 @@ import pytest_asyncio
 from sandbox.nats import NatsServer
 from shared.bus.broker import make_broker
 from shared.runtime.settings import BusSettings
-from shared.wire import subjects
 from tests.integration.bus_stage import ADMINS, bootstrapped, joined, until
 
 pytestmark = pytest.mark.integration
-ASKED = (subjects.INBOX_STREAM, subjects.router_durable(0))
 
 
 @pytest_asyncio.fixture
@@ -27,29 +25,29 @@ async def server(tmp_path: Path) -> AsyncIterator[NatsServer]:
 async def test_it_answers_while_it_can_do_its_work_and_only_then(server: NatsServer) -> None:
     async with joined(server, "router", lambda _, __: None) as place:
         answers = place.broker.answers
-        assert await answers(*ASKED)
+        assert await answers()
         server.kill()
         await until(place.broker.link.down.is_set)
-        assert not await answers(*ASKED)
+        assert not await answers()
         server.wipe()
         await server.start()
         await until(lambda: not place.broker.link.down.is_set())
-        assert not await answers(*ASKED), "a server without our streams is of no use"
+        assert not await answers(), "a server without our streams is of no use"
         await bootstrapped(server)
-        assert await answers(*ASKED)
+        assert await answers()
 
 
 async def test_a_server_that_holds_its_breath_does_not_answer(server: NatsServer) -> None:
     async with joined(server, "router", lambda _, __: None) as place:
         server.signal(signal.SIGSTOP)
         try:
-            assert not await place.broker.answers(*ASKED)
+            assert not await place.broker.answers()
             assert not place.broker.link.down.is_set(), "the connection is still taken for one"
         finally:
             server.signal(signal.SIGCONT)
-        assert await place.broker.answers(*ASKED)
+        assert await place.broker.answers()
 
 
 async def test_before_the_first_connection_there_is_nobody_to_ask() -> None:
     broker = make_broker(BusSettings(), "router", lambda: None)
-    assert not await broker.answers(*ASKED)
+    assert not await broker.answers()

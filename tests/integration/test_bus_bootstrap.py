@@ -31,7 +31,7 @@ async def times_of_creation(server: NatsServer) -> dict[str, str]:
     async with as_user(server, "admin") as admin:
         for name in WANTED:
             found[name] = (await admin.api(f"STREAM.INFO.{name}"))["created"]
-        for each in streams.DURABLES:
+        for each in streams.durables():
             found[each.name] = (await admin.api(f"CONSUMER.INFO.{each.stream}.{each.name}"))["created"]
     async with as_user(server, "public-admin") as admin:
         found[subjects.PUBLIC_STREAM] = (await admin.api(f"STREAM.INFO.{subjects.PUBLIC_STREAM}"))["created"]
@@ -49,7 +49,7 @@ async def test_the_second_run_changes_nothing(server: NatsServer) -> None:
         assert code == 0
         assert {each for each in said if each.startswith("created")} == {
             *(f"created stream {name}" for name in [*WANTED, subjects.PUBLIC_STREAM]),
-            *(f"created consumer {each.name} of stream {each.stream}" for each in streams.DURABLES),
+            *(f"created consumer {each.name} of stream {each.stream}" for each in streams.durables()),
         }
         before = await times_of_creation(server)
         code, said = await run_once(server.env("bootstrap"))
@@ -64,14 +64,14 @@ async def test_a_deleted_stream_and_a_deleted_consumer_come_back_and_the_rest_st
         async with as_user(server, "admin") as admin:
             await admin.client.jetstream().publish("serinus.inbox.shop.web", b"kept")
             assert (await admin.api("STREAM.DELETE.NOTICE"))["success"]
-            assert (await admin.api("CONSUMER.DELETE.INBOX.router-3"))["success"]
+            assert (await admin.api("CONSUMER.DELETE.INBOX.router-8-3"))["success"]
             await bootstrapped(server)
             after = await times_of_creation(server)
             changed = {name for name in before if before[name] != after[name]}
             assert changed == {
                 "NOTICE",
-                "router-3",
-                *(each.name for each in streams.DURABLES if each.stream == "NOTICE"),
+                "router-8-3",
+                *(each.name for each in streams.durables() if each.stream == "NOTICE"),
             }
             assert (await admin.state("INBOX"))["messages"] == 1
 

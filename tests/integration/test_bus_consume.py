@@ -14,6 +14,7 @@ from sandbox.nats import NatsServer
 from shared.bus.broker import Broker
 from shared.bus.consume import consume
 from shared.bus.delivery import Delivery
+from shared.bus.streams import PARTITIONS
 from shared.errors import Never, RetryLater
 from shared.runtime.serve import Runtime
 from shared.wire import subjects
@@ -50,12 +51,12 @@ def router(
     """Registers a handler on all partitions, as the router does."""
 
     def register(broker: Broker, runtime: Runtime) -> None:
-        for partition in range(subjects.PARTITIONS):
+        for partition in range(PARTITIONS):
             consume(
                 broker,
                 stream=subjects.INBOX_STREAM,
-                durable=subjects.router_durable(partition),
-                filter_subject=subjects.inbox_partition(partition),
+                durable=subjects.router_durable(PARTITIONS, partition),
+                filter_subject=subjects.inbox_partition(PARTITIONS, partition),
                 decode=INBOUND,
                 handler=handle,
                 runtime=runtime,
@@ -217,7 +218,7 @@ async def test_what_ended_each_attempt_without_a_word_is_buried_unseen(server: N
 async def pull(admin: Plain) -> object:
     """Takes the one message of the inbox, wherever it is, and puts it back."""
     subject = next(iter((await admin.api("STREAM.INFO.INBOX", {"subjects_filter": ">"}))["state"]["subjects"]))
-    durable = subjects.router_durable(int(subject.split(".")[2]))
+    durable = subjects.router_durable(PARTITIONS, int(subject.split(".")[3]))
     (message,) = await (await admin.client.jetstream().pull_subscribe_bind(durable, stream="INBOX")).fetch(1)
     await message.nak()
     return message

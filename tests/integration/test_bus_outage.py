@@ -12,6 +12,7 @@ from sandbox.nats import NatsServer
 from shared.bus.broker import Broker
 from shared.bus.consume import consume
 from shared.bus.delivery import Delivery
+from shared.bus.streams import PARTITIONS
 from shared.errors import RetryLater
 from shared.runtime.serve import Runtime
 from shared.wire import subjects
@@ -38,8 +39,8 @@ def router(handle: Callable[[Handled, Delivery], Awaitable[None]]) -> Callable[[
         consume(
             broker,
             stream=subjects.INBOX_STREAM,
-            durable=subjects.router_durable(number),
-            filter_subject=subjects.inbox_partition(number),
+            durable=subjects.router_durable(PARTITIONS, number),
+            filter_subject=subjects.inbox_partition(PARTITIONS, number),
             decode=INBOUND,
             handler=handle,
             runtime=runtime,
@@ -55,7 +56,7 @@ def partition() -> int:
     found = 2166136261
     for byte in b"shopweb":
         found = (found ^ byte) * 16777619 % 2**32
-    return found % subjects.PARTITIONS
+    return found % PARTITIONS
 
 
 async def test_after_a_kill_of_the_server_in_the_middle_everything_is_handled_in_order(server: NatsServer) -> None:
@@ -94,7 +95,7 @@ async def test_a_consumer_deleted_underneath_is_missed_quietly_and_taken_up_agai
 
     async with joined(server, "router", router(handle)) as place, as_user(server, "admin") as admin:
         client = await place.broker.connect()
-        assert (await admin.api(f"CONSUMER.DELETE.INBOX.router-{partition()}"))["success"]
+        assert (await admin.api(f"CONSUMER.DELETE.INBOX.router-8-{partition()}"))["success"]
         await until(lambda: "doesn't answer" in place.runtime.health.missing().get("nats", ""))
         before, begun = client.stats["out_msgs"], asyncio.get_running_loop().time()
         await until(lambda: client.stats["out_msgs"] >= before + 3)

@@ -136,8 +136,8 @@ def test_attempts_are_those_of_the_notifier() -> None:
 
 def test_partitions_and_waits_are_those_of_the_bus() -> None:
     told = page("decisions/0004-partitions-and-waits.md").splitlines()[0]
-    waits = {each.stream: each.ack_wait for each in streams.DURABLES}
-    assert (subjects.PARTITIONS, waits[subjects.INBOX_STREAM], waits[subjects.TICK_STREAM]) == (8, 5, 15)
+    waits = {each.stream: each.ack_wait for each in streams.durables()}
+    assert (streams.PARTITIONS, waits[subjects.INBOX_STREAM], waits[subjects.TICK_STREAM]) == (8, 5, 15)
     assert told == "# 4. Eight partitions with 5 s, ticks with 15 s"
 
 

@@ -72,7 +72,7 @@ def test_merging_settles_at_once(max_bytes: int, max_age: int) -> None:
 
 
 def test_the_order_of_a_canarys_messages_is_insisted_on() -> None:
-    durable = streams.durable(subjects.INBOX_STREAM, "router-0")
+    durable = streams.durable(subjects.INBOX_STREAM, "router-8-0")
     assert durable is not None
     config = durable.config()
     merged = streams.merge_durable({**config, "max_ack_pending": 1000}, config)
@@ -87,8 +87,8 @@ def test_a_consumers_throughput_may_be_raised_by_an_operator() -> None:
 
 
 def test_every_partition_has_a_consumer_of_its_own_and_one_message_at_a_time() -> None:
-    inbox = [each for each in streams.DURABLES if each.stream == subjects.INBOX_STREAM]
-    assert {each.filter_subject for each in inbox} == {f"serinus.inbox.{n}.>" for n in range(subjects.PARTITIONS)}
+    inbox = [each for each in streams.durables() if each.stream == subjects.INBOX_STREAM]
+    assert {each.filter_subject for each in inbox} == {f"serinus.inbox.8.{n}.>" for n in range(8)}
     assert {each.max_ack_pending for each in inbox} == {1}
 
 

@@ -43,6 +43,25 @@ def test_a_dot_in_a_name_is_no_new_token() -> None:
 
 
 def test_the_durables_of_the_inbox() -> None:
-    assert [subjects.router_durable(number) for number in range(2)] == ["router-0", "router-1"]
-    assert matches(subjects.inbox_partition(3), "serinus.inbox.3.test.podinfo")
-    assert not matches(subjects.inbox_partition(3), "serinus.inbox.30.test.podinfo")
+    assert [subjects.router_durable(8, number) for number in range(2)] == ["router-8-0", "router-8-1"]
+    assert matches(subjects.inbox_partition(8, 3), "serinus.inbox.8.3.test.podinfo")
+    assert not matches(subjects.inbox_partition(8, 3), "serinus.inbox.8.30.test.podinfo")
+    assert not matches(subjects.inbox_partition(16, 3), "serinus.inbox.8.3.test.podinfo")
+
+
+@given(count=st.integers(1, 300), number=st.integers(0, 300))
+def test_the_count_is_read_back_from_names_and_transforms(count: int, number: int) -> None:
+    assert subjects.partition_of(subjects.router_durable(count, number)) == (count, number)
+    assert subjects.partitions(subjects.partitioning(count)) == count
+
+
+@pytest.mark.parametrize("foreign", ["router-3", "router-0-1", "router-8-x", "analyzer", ""])
+def test_a_durable_of_somebody_else_is_no_partition(foreign: str) -> None:
+    assert subjects.partition_of(foreign) is None
+
+
+@pytest.mark.parametrize(
+    "foreign", ["", "x.{{partition(8,1,2)}}", "serinus.inbox.8.{{partition(16,1,2)}}.{{wildcard(1)}}"]
+)
+def test_a_transform_of_somebody_else_has_no_count(foreign: str) -> None:
+    assert subjects.partitions(foreign) == 0
