@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
+import os
 import secrets
 import shutil
+import ssl
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from sandbox.ports import free_port
 from sandbox.process import Process
@@ -19,7 +21,8 @@ class NatsServer:
     """Started by `async with`; its data stay in `directory` over `kill`, `stop` and `restart`.
 
     `more` are users beside Serinus's own. Without `secured` there are neither users nor accounts, as on a NATS that
-    somebody just started.
+    somebody just started. `accounts_file`, `seeds` and `tls` may be set before a (re)start: the accounts as
+    `bootstrap credentials` writes them, the seed of each user, and the folder of a mounted Secret `serinus-nats-tls`.
     """
 
     def __init__(
@@ -36,6 +39,9 @@ class NatsServer:
         self.credentials: Mapping[str, str] = {
             user.name: secrets.token_urlsafe(16) for user in (*accounts.USERS, *more)
         }
+        self.accounts_file: Path | None = None
+        self.seeds: Mapping[str, str] = {}
+        self.tls: Path | None = None
         self._more = more
         self._secured = secured
         self._sync_always = sync_always
@@ -44,7 +50,14 @@ class NatsServer:
     @property
     def url(self) -> str:
         """Without credentials: those are in `credentials`, by user."""
-        return f"nats://127.0.0.1:{self.port}"
+        return f"{'tls' if self.tls else 'nats'}://127.0.0.1:{self.port}"
+
+    def login(self, user: str) -> dict[str, Any]:
+        """As whom nats-py connects: arguments beside the address."""
+        found: dict[str, Any] = {"tls": ssl.create_default_context(cafile=self.tls / "ca.crt")} if self.tls else {}
+        if self.accounts_file:
+            return found | {"nkeys_seed_str": self.seeds[user]}
+        return found | {"user": user, "password": self.credentials[user]}
 
     @property
     def pid(self) -> int:
@@ -128,9 +141,20 @@ class NatsServer:
         sync = "  sync_interval: always\n" if self._sync_always else ""
         return (
             f"server_name: sandbox\nhost: 127.0.0.1\nport: {self.port}\n"
-            f'jetstream {{\n  store_dir: "{self.data}"\n{sync}}}\n'
-            + (accounts.render(self.credentials, more=self._more) if self._secured else "")
+            f'jetstream {{\n  store_dir: "{self.data}"\n{sync}}}\n' + self._tls_block() + self._accounts()
         )
+
+    def _tls_block(self) -> str:
+        """As `k8s/components/nats-tls` has it."""
+        if self.tls is None:
+            return ""
+        files = {"cert_file": "tls.crt", "key_file": "tls.key", "ca_file": "ca.crt"}
+        return "tls {\n" + "".join(f'  {key}: "{self.tls / name}"\n' for key, name in files.items()) + "}\n"
+
+    def _accounts(self) -> str:
+        if self.accounts_file:
+            return f"include {Path(os.path.relpath(self.accounts_file, self.directory))}\n"
+        return accounts.render(self.credentials, more=self._more) if self._secured else ""
 
 
 def program() -> Path:

@@ -13,8 +13,6 @@ still come with the oldest key.
 """
 
 import argparse
-import base64
-import json
 import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +22,7 @@ from typing import Final
 
 import nkeys  # type: ignore[import-untyped]  # it ships no type information
 
-from shared.bus import accounts
+from shared.bus import accounts, certificates, manifests
 from shared.errors import Never
 
 Keys = Mapping[str, tuple[str, ...]]
@@ -105,29 +103,16 @@ def _config(keys: Keys) -> str:
     return _NOTE + accounts.render(nkeys=keys)
 
 
-def printed(made: Made) -> str:
-    """The Secrets as one List of the Kubernetes API, in JSON, which is YAML too. Empty when there are none."""
-    items = [
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": name, "labels": {"app.kubernetes.io/part-of": "serinus"}},
-            "type": "Opaque",
-            "data": {key: base64.b64encode(value.encode()).decode() for key, value in data.items()},
-        }
-        for name, data in made.secrets.items()
-    ]
-    return json.dumps({"apiVersion": "v1", "kind": "List", "items": items}, indent=2) + "\n" if items else ""
-
-
 def main(arguments: Sequence[str], *, entropy: Entropy = secrets.token_bytes) -> int:
     """The command; answers its exit code. A failure leaves FILE as it was."""
+    if "--tls" in arguments:
+        return certificates.main([each for each in arguments if each != "--tls"])
     chosen = _parser().parse_args(arguments)
     file: Path = chosen.file
     try:
         made = _step(chosen, file, entropy)
         # The seeds first: those that nobody has got must not be the only ones that the servers will know.
-        sys.stdout.write(printed(made))
+        sys.stdout.write(manifests.secrets(made.secrets))
         sys.stdout.flush()
         fresh = file.with_name(f".{file.name}.new")
         fresh.write_text(made.config)
@@ -141,7 +126,8 @@ def main(arguments: Sequence[str], *, entropy: Entropy = secrets.token_bytes) ->
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m shared.bus.bootstrap credentials",
-        description="Makes an nkey for each NATS user: public keys go into FILE, Secrets are printed.",
+        description="Makes an nkey for each NATS user: public keys go into FILE, Secrets are printed. "
+        "With --tls it makes certificates instead: `credentials --tls --help`.",
     )
     parser.add_argument("file", type=Path, help="the servers' accounts.conf: public keys and rights; made, or changed")
     step = parser.add_mutually_exclusive_group()

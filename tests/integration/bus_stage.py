@@ -77,7 +77,9 @@ def bootstrap_settings(server: NatsServer, **more: Any) -> BootstrapSettings:
 
 
 def bus_settings(server: NatsServer, user: str) -> BusSettings:
-    return BusSettings(nats_url=server.url, nats_password=SecretStr(server.credentials[user]))
+    password = SecretStr(server.credentials[user])
+    ca_file = str(server.tls / "ca.crt") if server.tls else ""
+    return BusSettings(nats_url=server.url, nats_password=password, nats_tls_ca_file=ca_file)
 
 
 @dataclass(slots=True)

@@ -54,7 +54,7 @@ def test_the_tested_versions_are_those_that_the_tests_run() -> None:
 def test_the_commands_for_nats_work_in_the_order_of_the_page(tmp_path: Path) -> None:
     (tmp_path / "my-serinus").mkdir()
     commands = re.findall(r"^\.venv/bin/python -m (shared\.bus\.bootstrap [^|\n]*)", PAGE, re.M)
-    assert len(commands) == 4
+    assert len(commands) == 5
     for command in commands:
         ended = subprocess.run(
             [sys.executable, "-m", *command.split()],
