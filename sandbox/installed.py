@@ -1,7 +1,7 @@
 """Serinus in the real control plane as users install it: `kubectl apply -k`, its Deployments run by the fake kubelet."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from sandbox.controlplane.api import Json
@@ -12,6 +12,9 @@ from sandbox.stage import Stage
 NAMESPACE = "apisix"
 OVERLAY = "k8s/overlays/test"
 DEPLOYMENTS = ("serinus-bootstrap", "serinus-watcher", "serinus-analyzer", "serinus-router", "serinus-notifier")
+Credentials = Callable[[ControlPlane, Stage], Awaitable[Path]]
+"""Makes the Secrets that a kustomization needs, and answers it."""
+
 _CHECKOUT = Path(__file__).resolve().parents[1]
 _APPS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
 
@@ -31,11 +34,21 @@ async def crds(plane: ControlPlane) -> None:
     await plane.kubectl("wait", "--for=condition=established", "--timeout=30s", "crd", "--all")
 
 
-async def install(plane: ControlPlane, stage: Stage, overlay: str = OVERLAY) -> None:
+async def passwords(plane: ControlPlane, stage: Stage) -> Path:
+    """The words by which NATS knows its users, and what is installed with them."""
+    await plane.kubectl("-n", NAMESPACE, "create", "-f", "-", stdin=json.dumps(stage.password_secret()))
+    return _CHECKOUT / OVERLAY
+
+
+async def install(plane: ControlPlane, stage: Stage, credentials: Credentials = passwords) -> None:
     """The guide's install step. Answers when every Deployment is available."""
     await plane.kubectl("create", "namespace", NAMESPACE)
-    await plane.kubectl("-n", NAMESPACE, "create", "-f", "-", stdin=json.dumps(stage.password_secret()))
-    await plane.kubectl("apply", "-k", str(_CHECKOUT / overlay))
+    await plane.kubectl("apply", "-k", str(await credentials(plane, stage)))
+    await running(stage)
+
+
+async def running(stage: Stage) -> None:
+    """Wait until every Deployment is available, with pods of its newest template only."""
     for name in DEPLOYMENTS:
         await stage.api.until(f"{_APPS}/{name}", available(1), timeout=90)
 

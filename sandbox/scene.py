@@ -96,7 +96,12 @@ class Scene:
 
 @asynccontextmanager
 async def opened(
-    directory: Path, options: Options | None = None, *, audit_users: tuple[str, ...] = (), ready_after: float = 0.0
+    directory: Path,
+    options: Options | None = None,
+    *,
+    audit_users: tuple[str, ...] = (),
+    ready_after: float = 0.0,
+    credentials: installed.Credentials = installed.passwords,
 ) -> AsyncIterator[Scene]:
     """A scene of the test's own. Takes about twelve seconds."""
     async with AsyncExitStack() as stack:
@@ -106,17 +111,16 @@ async def opened(
         stage = await stack.enter_async_context(Stage(directory, plane, options))
         runner = installed.runner(stage)
         kubelet = await stack.enter_async_context(stage.kubelet(runner, ready_after=ready_after))
-        await installed.install(plane, stage)
-        client, listener = await _listening(stage)
+        await installed.install(plane, stage, credentials)
+        client, listener = await listening(stage)
         stack.push_async_callback(client.close)
         yield Scene(plane=plane, stage=stage, runner=runner, kubelet=kubelet, listener=listener)
 
 
-async def _listening(stage: Stage) -> tuple[Client, Listener]:
-    user, listener = "subscriber", Listener()
-    client = await nats.connect(
-        stage.nats.url, user=user, password=stage.nats.credentials[user], max_reconnect_attempts=-1
-    )
+async def listening(stage: Stage) -> tuple[Client, Listener]:
+    """Somebody who hears all rollouts with the read-only user, until the connection is closed."""
+    listener = Listener()
+    client = await nats.connect(stage.nats.url, **stage.nats.login("subscriber"), max_reconnect_attempts=-1)
     await client.jetstream().subscribe(
         "serinus.rollout.v1.>", stream="PUBLIC_ROLLOUTS", ordered_consumer=True, cb=listener.hear
     )

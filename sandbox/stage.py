@@ -57,6 +57,10 @@ class Options:
     settings: Mapping[str, str] = field(default_factory=dict)
     """Further variables for Serinus's processes."""
     sync_always: bool = False
+    nats_accounts: Path | None = None
+    """The file of `bootstrap credentials`, where its users have nkeys instead of passwords."""
+    nats_tls: Path | None = None
+    """What a Secret `serinus-nats-tls` holds, as files."""
 
 
 class Stage:
@@ -68,6 +72,7 @@ class Stage:
         self.cluster = cluster
         self.network = Network()
         self.nats = NatsServer(directory / "nats", sync_always=self.options.sync_always)
+        self.nats.accounts_file, self.nats.tls = self.options.nats_accounts, self.options.nats_tls
         self.gateway = Gateway(self.network, version=self.options.gateway_version, lag=self.options.gateway_lag)
         self.application = ApplicationRunner(self.network, self.options.behaviours)
         self.loadtester = LoadTester(self.network)
