@@ -78,7 +78,7 @@ async def outlook(world: World, document: Json, options: Options, now: datetime)
 
 async def _found(world: World, canary: Canary, options: Options, now: datetime) -> Found:
     hold = policy.contested(canary.document, canary.spec.interval, now)
-    found = await world.found(canary, invalid=_invalid(canary.document), hold=hold)
+    found = replace(await world.found(canary, invalid=_invalid(canary.document), hold=hold), at=now)
     if found.target is None or found.config_problem:
         return found
     try:

@@ -100,7 +100,7 @@ DESCRIPTIONS: Final = {
         "status.lastAppliedSpec": "Hash of the revision that was analysed last.",
         "status.lastPromotedSpec": "Hash of the revision that was promoted last.",
         "status.lastTransitionTime": "When this status was last written.",
-        "status.conditions": "`Promoted`; `Supported` once something was refused; `TargetIdle` once somebody kept the idle target up.",
+        "status.conditions": "`Promoted`; `Supported` once something was refused; `TargetIdle` once somebody kept the idle target up; `Runnable` once something stood in the way.",
     },
     "metrictemplates": {
         "spec": "A query and whom to ask.",

@@ -3,7 +3,7 @@
 from typing import Final
 
 from services.router.rollout import texts
-from services.router.rollout.guards import HELD
+from services.router.rollout.guards import HELD, PROBLEM
 from services.router.rollout.state import Phase, State
 from shared.kube import json
 from shared.kube.json import Json
@@ -21,7 +21,7 @@ _MESSAGES: Final = {
 
 
 def of(old: Json, state: State, kind: str, at: str) -> list[Json]:
-    """`Promoted` as Flagger has it; `Supported` and `TargetIdle` once there was something to say."""
+    """`Promoted` as Flagger has it; `Supported`, `TargetIdle` and `Runnable` once there was something to say."""
     had = {json.text(each, "type"): each for each in json.items(old, "conditions")}
     found = []
     if state.phase is not Phase.NEW:
@@ -43,6 +43,12 @@ def of(old: Json, state: State, kind: str, at: str) -> list[Json]:
         text = f"{state.yielded} keeps scaling the target up: {texts.unyielded(state.yielded)}."
         message = text if state.yielded else "The target is kept at zero between rollouts."
         found.append(condition(had.get("TargetIdle"), "TargetIdle", value, reason, message, at))
+    problem = state.hold.reason.removeprefix(PROBLEM) if state.hold and state.hold.reason.startswith(PROBLEM) else ""
+    if problem or "Runnable" in had:
+        value, reason = ("False", "Problem") if problem else ("True", "Runnable")
+        found.append(
+            condition(had.get("Runnable"), "Runnable", value, reason, problem or "Nothing stands in the way.", at)
+        )
     return found
 
 

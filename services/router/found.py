@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from services.router.revision import revision
@@ -24,12 +25,16 @@ class RouteFound:
     generated: Json | None = None
     siblings: tuple[Json, ...] = ()
     """Rules of other routes that have a path in common with it."""
+    services: Mapping[str, Json] = field(default_factory=dict)
+    """Services beside the apex that its managed rules send to, as far as they exist."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """Everything of the cluster that one canary rests on, as it is right now."""
 
+    at: datetime | None = None
+    """When this was so."""
     target: Json | None = None
     primary: Json | None = None
     services: Mapping[str, Json] = field(default_factory=dict)

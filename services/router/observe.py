@@ -105,7 +105,13 @@ def _problem(canary: Canary, found: Found) -> str:
 
 
 def _warnings(canary: Canary, state: State, found: Found) -> tuple[str, ...]:
-    if not found.other_autoscaler or state.phase is Phase.NEW:
+    if state.phase in {Phase.NEW, Phase.TERMINATING}:
+        return ()
+    return (*_unnamed_autoscaler(canary, found), *preflight.warnings(canary, found))
+
+
+def _unnamed_autoscaler(canary: Canary, found: Found) -> tuple[str, ...]:
+    if not found.other_autoscaler:
         return ()
     name, scaled = found.other_autoscaler, canary.spec.target_ref
     return (

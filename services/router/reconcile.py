@@ -200,7 +200,7 @@ class Reconciler:
 
     async def _found(self, canary: Canary, invalid: str) -> Found:
         hold = policy.contested(canary.document, canary.spec.interval, self._clock.now())
-        found = await self._world.found(canary, invalid=invalid, hold=hold)
+        found = replace(await self._world.found(canary, invalid=invalid, hold=hold), at=self._clock.now())
         if found.target is None or found.config_problem:
             return found
         try:

@@ -1,9 +1,10 @@
 """The generated ApisixRoutes of one canary, as objects: one for each route that people name. Pure."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Final
 
-from services.router import routes, service_objects
+from services.router import acceptance, routes, service_objects
 from services.router.found import Found, RouteFound
 from services.router.objects import OPT_OUT, Options, Wanted, owner
 from services.router.parse import Canary
@@ -30,14 +31,18 @@ def generated(canary: Canary, found: Found, shape: Shape, options: Options) -> I
             continue
         have = json.mapping(there.generated, "spec")
         # Taken over as Flagger wrote it; the next weight writes it anew.
-        yield _wanted(canary, names, there, have if routes.alike(have, spec) else spec)
+        yield _wanted(canary, names, there, have if routes.alike(have, spec) else spec, found.at)
 
 
 def spec_of(canary: Canary, names: Names, found: Found, shape: Shape, options: Options) -> Json:
     """The spec of the route that one source makes. Raises NoRoute."""
     there = found.routes.get(names.route, RouteFound())
     around = routes.Around(
-        have=there.generated, others=there.siblings, gateway=_gateway(canary, names, found, there, options)
+        have=there.generated,
+        others=there.siblings,
+        gateway=_gateway(canary, names, found, there, options),
+        shy=acceptance.second_line(there.source, there.generated),
+        settled=found.at is not None and acceptance.taken_in(there.generated, found.at),
     )
     return routes.generated_spec(there.source or {}, names, canary.spec.namespace, shape, around)
 
@@ -56,8 +61,9 @@ def _gateway(canary: Canary, names: Names, found: Found, there: RouteFound, opti
     )
 
 
-def _wanted(canary: Canary, names: Names, there: RouteFound, spec: Json) -> Wanted:
+def _wanted(canary: Canary, names: Names, there: RouteFound, spec: Json, at: datetime | None) -> Wanted:
     metadata = _metadata(there)
+    metadata["annotations"][acceptance.LOW_SINCE] = _low_since(there, spec, at)
     body: Json = {
         "apiVersion": kinds.APISIX_ROUTE.api_version,
         "kind": kinds.APISIX_ROUTE.kind,
@@ -89,6 +95,16 @@ def _metadata(there: RouteFound) -> Json:
         "labels": {**gone["labels"], **parts["labels"]},
         "annotations": {**gone["annotations"], **parts["annotations"], **OPT_OUT, COPIED: record},
     }
+
+
+def _low_since(there: RouteFound, spec: Json, at: datetime | None) -> str | None:
+    """Since when the same rules are low; None where none is."""
+    low = routes.low(spec, there.source or {})
+    if not low or at is None:
+        return None
+    before = routes.low(json.mapping(there.generated, "spec"), there.source or {})
+    since = acceptance.low_since(there.generated) if before == low else None
+    return (since or at).isoformat()
 
 
 def _present(metadata: Json) -> Json:

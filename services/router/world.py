@@ -158,11 +158,13 @@ class World:
     def _route(self, namespace: str, names: Names) -> RouteFound:
         cache = self.cache(kinds.APISIX_ROUTE)
         source = cache.get(namespace, names.route)
-        rules = json.items(source, "spec", "http")
+        rules, services = json.items(source, "spec", "http"), self.cache(kinds.SERVICE)
+        neighbours = {json.text(each, "serviceName") for rule in rules for each in json.items(rule, "backends")}
         return RouteFound(
             source=source,
             generated=cache.get(namespace, names.canary_route),
             siblings=self._siblings.sharing(rules, but=(namespace, names.route)),
+            services={name: found for name in neighbours if (found := services.get(namespace, name)) is not None},
         )
 
     def _autoscaler(self, namespace: str, name: str) -> Json | None:

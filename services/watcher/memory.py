@@ -36,7 +36,7 @@ def follow(*, config_tracking: bool) -> dict[Kind, Follow]:
         kinds.AUTOSCALER: Follow(keep=_autoscaler),
         kinds.SERVICE: Follow(keep=_remember(_described_spec)),
         kinds.ENDPOINT_SLICE: Follow(keep=_endpoint_slice),
-        kinds.APISIX_ROUTE: Follow(keep=_remember(_described_spec)),
+        kinds.APISIX_ROUTE: Follow(keep=_remember(_route)),
     }
     if config_tracking:
         config = Follow(keep=_remember(json.version), metadata_only=True)
@@ -70,9 +70,16 @@ def _spec(obj: Json) -> Any:
 
 
 def _described_spec(obj: Json) -> Any:
-    """Status isn't in it: Services' and routes' controllers report there what they did."""
+    """Status isn't in it: Services' and autoscalers' controllers report there what they did."""
     metadata = json.mapping(obj, "metadata")
     return [obj.get("spec"), [metadata.get(field) for field in _METADATA]]
+
+
+def _route(obj: Json) -> Any:
+    """And whether its controller takes it, without the generations that it reports of every write."""
+    conditions = json.items(obj, "status", "conditions")
+    told = [[condition.get(field) for field in ("type", "status", "reason")] for condition in conditions]
+    return [_described_spec(obj), sorted(told, key=str)]
 
 
 def _workload(obj: Json) -> Any:

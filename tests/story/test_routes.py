@@ -3,7 +3,7 @@
 import copy
 
 from shared.kube.json import Json
-from tests.story.theatre import Theatre, guide, initialized, progressing
+from tests.story.theatre import PROVIDERS, Theatre, guide, initialized, progressing
 
 GENERATED = "podinfo-podinfo-canary"
 
@@ -103,3 +103,45 @@ async def test_labels_follow_their_source_and_others_stay() -> None:
     assert metadata["labels"] == {"team": "cart", "mine": "kept"}
     assert "note" not in metadata["annotations"]
     assert await theatre.look() == ""
+
+
+def accepted(theatre: Theatre, name: str, value: str = "True", **condition: str) -> None:
+    """The ingress controller 2.x reports what it has seen."""
+    generation = theatre.cluster.of("ApisixRoute", name)["metadata"]["generation"]
+    told = {"type": "Accepted", "status": value, "observedGeneration": generation, **condition}
+    theatre.cluster.write_status("ApisixRoute", name, {"conditions": [told]}, "apisix-ingress-controller")
+
+
+async def test_on_controller_2_a_route_begins_below_its_source_and_is_raised_when_it_serves() -> None:
+    theatre = Theatre()
+    accepted(theatre, "podinfo")
+    await theatre.fact()
+    await theatre.tick(checks=[PROVIDERS])
+    await theatre.settle()
+    assert rule(theatre)["priority"] == -1
+    await theatre.wait(60)
+    assert rule(theatre)["priority"] == -1, "no controller has taken it"
+    assert theatre.messages()[-1] == (
+        "APISIX route podinfo-podinfo-canary.test isn't accepted by any controller: set spec.ingressClassName of podinfo to "
+        "its class"
+    )
+    accepted(theatre, GENERATED)
+    await theatre.fact()
+    assert rule(theatre)["priority"] == 1
+    assert "serinus.dev/low-since" not in theatre.cluster.of("ApisixRoute", GENERATED)["metadata"]["annotations"]
+
+
+async def test_what_the_controller_refuses_holds_the_rollout_with_its_words() -> None:
+    """W-A18."""
+    theatre = await progressing()
+    accepted(theatre, GENERATED, "False", reason="SyncFailed", message="no such plugin")
+    await theatre.fact()
+    text = "APISIX route podinfo-podinfo-canary.test is refused by its controller: SyncFailed: no such plugin"
+    assert theatre.messages()[-1] == text
+    [condition] = [each for each in theatre.canary["status"]["conditions"] if each["type"] == "Runnable"]
+    assert (condition["status"], condition["message"]) == ("False", text)
+    accepted(theatre, GENERATED)
+    await theatre.fact()
+    [condition] = [each for each in theatre.canary["status"]["conditions"] if each["type"] == "Runnable"]
+    assert condition["status"] == "True"
+    assert theatre.weights() == (80, 20)

@@ -8,7 +8,7 @@ from services.router.rollout.state import blocked as is_blocked
 
 BLOCK = "block:"
 """Prefix of the notice that a canary is blocked; what follows is the reason."""
-SUSPENDED, REFUSED, HELD = "suspended", "refused: ", "held: "
+SUSPENDED, REFUSED, HELD, PROBLEM = "suspended", "refused: ", "held: ", "problem: "
 """What a reason is, or begins with."""
 CUT_OFF = "held: cut off from the bus"
 """The reason while there is no bus."""
@@ -110,7 +110,7 @@ def block_reason(c: Context) -> str:
         return HELD + c.seen.hold
     if c.seen.cut_off and c.state.phase in UNDER_WAY:
         return CUT_OFF
-    return "problem: " + c.seen.problem if c.seen.problem and not _harmless(c) else ""
+    return PROBLEM + c.seen.problem if c.seen.problem and not _harmless(c) else ""
 
 
 def _harmless(c: Context) -> bool:
