@@ -17,6 +17,7 @@ from shared.kube.kinds import Kind
 
 OWNED: Final = (
     kinds.DEPLOYMENT, kinds.SERVICE, kinds.AUTOSCALER, kinds.CONFIG_MAP, kinds.SECRET, kinds.APISIX_ROUTE,
+    kinds.APISIX_UPSTREAM,
 )  # fmt: skip
 """Everything that the router makes."""
 

@@ -17,7 +17,7 @@ from services.router.schema import GLANCE, Gate, Schema, slim
 from services.router.settings import RouterSettings
 from services.router.siblings import Siblings
 from services.router.sweep import Sweep
-from services.router.world import METADATA_ONLY, WATCHED, World
+from services.router.world import METADATA_ONLY, OPTIONAL, WATCHED, World
 from shared.bus import broker as bus
 from shared.bus.publish import Publisher
 from shared.kube import door, json, kinds, measures, versions
@@ -131,7 +131,7 @@ def _gauges(settings: RouterSettings, runtime: Runtime) -> Gauges:
 def _followed(*, tracking: bool) -> dict[Kind, Follow]:
     """What is watched, and how much of it is kept."""
     watched = [kind for kind in WATCHED if tracking or kind not in METADATA_ONLY]
-    follow = {kind: Follow(metadata_only=kind in METADATA_ONLY) for kind in watched}
+    follow = {kind: Follow(metadata_only=kind in METADATA_ONLY, optional=kind in OPTIONAL) for kind in watched}
     others = {kinds.CANARY: slim_managed_fields, kinds.DEPLOYMENT: keep_who_scales}  # who else writes status and size
     return follow | {kind: Follow(keep=keep) for kind, keep in others.items()}
 
@@ -143,7 +143,7 @@ async def _sync(cluster: door.Cluster, caches: Caches, crds: Informer, runtime: 
     runtime.spawn("caches", caches.run())
     runtime.spawn("crds", crds.run())
     # The watcher follows the same kinds; one of the two may say what is missing.
-    fit = versions.wait(cluster, caches.kinds, partial(runtime.health.set, "versions"), asyncio.sleep)
+    fit = versions.wait(cluster, caches.needed, partial(runtime.health.set, "versions"), asyncio.sleep)
     await asyncio.gather(fit, caches.wait_synced(), crds.wait_synced())
     runtime.spawn("health of caches", _watch_health(caches, runtime))
 

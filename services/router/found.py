@@ -41,6 +41,10 @@ class Found:
     """The apex, primary and canary Service by name, as far as they exist."""
     routes: Mapping[str, RouteFound] = field(default_factory=dict)
     """By the name of the source."""
+    upstream: Json | None = None
+    """The ApisixUpstream of the apex Service."""
+    upstream_copies: Mapping[str, Json] = field(default_factory=dict)
+    """Those of the primary and canary Service by name, as far as they exist."""
     autoscaler: Json | None = None
     primary_autoscaler: Json | None = None
     other_autoscaler: str = ""

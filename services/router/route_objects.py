@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
-from services.router import acceptance, routes, service_objects
+from services.router import acceptance, routes, service_objects, upstreams
 from services.router.found import Found, RouteFound
 from services.router.objects import OPT_OUT, Options, Wanted, owner
 from services.router.parse import Canary
@@ -51,7 +51,7 @@ def _gateway(canary: Canary, names: Names, found: Found, there: RouteFound, opti
     service = json.text(found.services.get(names.canary_service), "spec", "clusterIP")
     by = routes.granularities(there.source, names.apex)
     addresses = (service,) if "service" in by and service not in {"", "None"} else ()
-    host = f"http://{names.canary_service}.{canary.spec.namespace}.svc.{options.cluster_domain}"
+    host = f"{upstreams.scheme(found)}://{names.canary_service}.{canary.spec.namespace}.svc.{options.cluster_domain}"
     ports = service_objects.ports(canary.model.service, found.target) if canary.model.service else []
     numbers = {json.number(port, "port"): json.text(port, "name") for port in ports}
     return Gateway(

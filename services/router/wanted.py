@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from services.router import handing_back, idle, observe, primary_objects, route_objects, service_objects
+from services.router import handing_back, idle, observe, primary_objects, route_objects, service_objects, upstreams
 from services.router.found import Found, target_revision
 from services.router.objects import Options, Wanted, selector
 from services.router.parse import Canary
@@ -67,6 +67,7 @@ def wanted(canary: Canary, state: State, found: Found, options: Options) -> Iter
         yield from primary_objects.autoscaler(canary, state, found)
         if serving:
             yield service_objects.service(canary, found, label, "apex")
+    yield from upstreams.copies(canary, found)
     if serving:
         # Even without target or configs: a rollback must reach the gateway.
         yield from route_objects.generated(canary, found, shape(canary, state, found), options)

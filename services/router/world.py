@@ -27,10 +27,13 @@ _KINDS: Final = {"ConfigMap": kinds.CONFIG_MAP, "Secret": kinds.SECRET}
 _SERVICE_LABEL: Final = "kubernetes.io/service-name"
 WATCHED: Final = (
     kinds.CANARY, kinds.METRIC_TEMPLATE, kinds.DEPLOYMENT, kinds.SERVICE, kinds.ENDPOINT_SLICE, kinds.AUTOSCALER,
-    kinds.APISIX_ROUTE, kinds.CONFIG_MAP, kinds.SECRET,
+    kinds.APISIX_ROUTE, kinds.APISIX_UPSTREAM, kinds.CONFIG_MAP, kinds.SECRET,
 )  # fmt: skip
+OPTIONAL: Final = frozenset({kinds.APISIX_UPSTREAM})
+"""Not served by every API server that we run on."""
 OWNED: Final = (
-    kinds.DEPLOYMENT, kinds.AUTOSCALER, kinds.SERVICE, kinds.APISIX_ROUTE, kinds.CONFIG_MAP, kinds.SECRET,
+    kinds.DEPLOYMENT, kinds.AUTOSCALER, kinds.SERVICE, kinds.APISIX_ROUTE, kinds.APISIX_UPSTREAM, kinds.CONFIG_MAP,
+    kinds.SECRET,
 )  # fmt: skip
 """Of what kinds a Canary's belongings may be."""
 METADATA_ONLY: Final = frozenset({kinds.CONFIG_MAP, kinds.SECRET})
@@ -128,6 +131,12 @@ class World:
                 name: service
                 for name in (names.apex, names.primary_service, names.canary_service)
                 if (service := services.get(namespace, name)) is not None
+            },
+            upstream=self.cache(kinds.APISIX_UPSTREAM).get(namespace, names.apex),
+            upstream_copies={
+                name: copy
+                for name in (names.primary_service, names.canary_service)
+                if (copy := self.cache(kinds.APISIX_UPSTREAM).get(namespace, name)) is not None
             },
             routes={each.route: self._route(namespace, each) for each in names.each_route()},
             autoscaler=self._autoscaler(namespace, names.autoscaler),

@@ -37,6 +37,7 @@ def follow(*, config_tracking: bool) -> dict[Kind, Follow]:
         kinds.SERVICE: Follow(keep=_remember(_described_spec)),
         kinds.ENDPOINT_SLICE: Follow(keep=_endpoint_slice),
         kinds.APISIX_ROUTE: Follow(keep=_remember(_route)),
+        kinds.APISIX_UPSTREAM: Follow(keep=_remember(_described_spec), optional=True),
     }
     if config_tracking:
         config = Follow(keep=_remember(json.version), metadata_only=True)

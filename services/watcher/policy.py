@@ -75,6 +75,7 @@ def matters(canary: Json, tracked: tuple[configs.ConfigRef, ...] = ()) -> frozen
         (kinds.SERVICE, known.canary_service),
         (kinds.ENDPOINT_SLICE, known.primary_service),
         (kinds.ENDPOINT_SLICE, known.canary_service),
+        *((kinds.APISIX_UPSTREAM, name) for name in (known.apex, known.primary_service, known.canary_service)),
         *((kinds.APISIX_ROUTE, each.route) for each in known.each_route()),
         *((kinds.APISIX_ROUTE, each.canary_route) for each in known.each_route()),
     )

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from shared.kube import json
-from shared.kube.informer import PACE, Informer, Keep, Pace, Source, strip_managed_fields
+from shared.kube.informer import Informer, Keep, Source, strip_managed_fields
 from shared.kube.json import Json
 from shared.kube.kinds import Kind
+from shared.kube.pace import PACE, Pace
 
 OnChange = Callable[[Kind, Json | None, Json | None], None]
 """(kind, old, new); see shared.kube.store."""
@@ -23,6 +24,8 @@ class Follow:
 
     keep: Keep = strip_managed_fields
     metadata_only: bool = False
+    optional: bool = False
+    """The kind needn't be served; where it isn't, it has no objects."""
 
 
 class Caches:
@@ -40,6 +43,7 @@ class Caches:
     ) -> None:
         """`namespaces` empty: all of them."""
         self._informers: dict[Kind, dict[str, Informer]] = {}
+        self._optional = {kind for kind, follow in kinds.items() if follow.optional}
         for kind, follow in kinds.items():
             self._informers[kind] = {
                 namespace: Informer(
@@ -47,6 +51,7 @@ class Caches:
                     kind,
                     namespace=namespace or None,
                     metadata_only=follow.metadata_only,
+                    optional=follow.optional,
                     keep=follow.keep,
                     on_change=_bound(on_change, kind),
                     observe=observe,
@@ -59,6 +64,11 @@ class Caches:
     def kinds(self) -> tuple[Kind, ...]:
         """What is followed."""
         return tuple(self._informers)
+
+    @property
+    def needed(self) -> tuple[Kind, ...]:
+        """What must be served."""
+        return tuple(kind for kind in self._informers if kind not in self._optional)
 
     async def run(self) -> None:
         """Follows everything until it's cancelled."""

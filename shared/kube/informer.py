@@ -10,14 +10,14 @@ import contextlib
 import logging
 import random
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 from shared.errors import Never, RetryLater
 from shared.kube import json, requests
 from shared.kube.errors import Expired, Gone, Refused
 from shared.kube.json import Json
 from shared.kube.kinds import Kind
+from shared.kube.pace import PACE, Pace
 from shared.kube.store import OnChange, Store
 
 log = logging.getLogger(__name__)
@@ -38,27 +38,6 @@ class Source(Protocol):
     ) -> AsyncIterator[Json]: ...
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Json | None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """All times of an informer, in seconds."""
-
-    first: float = 0.2
-    """Before the second attempt; doubled each time and jittered, until something was heard."""
-    most: float = 10.0
-    """The longest wait between attempts: everybody waits for us, so an API server that is back is to be seen soon."""
-    missing: float = 5.0
-    """The longest wait for a kind that isn't served (yet): somebody is probably installing it."""
-    watch: tuple[int, int] = (60, 120)
-    """How long the server shall hold a watch; random, so that many don't end together."""
-    steady: float = 5.0
-    """A stream that stood this long is progress even if it was silent."""
-    grace: float = 5.0
-    """An outage shorter than this is no ill health."""
-
-
-PACE: Final = Pace()
 
 
 def strip_managed_fields(obj: Json) -> Json:
@@ -87,17 +66,20 @@ class Informer:
         *,
         namespace: str | None = None,
         metadata_only: bool = False,
+        optional: bool = False,
         keep: Keep = strip_managed_fields,
         on_change: OnChange | None = None,
         observe: Callable[[str, str], None] | None = None,
         pace: Pace = PACE,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """`observe` gets (kind, reason) whenever the watch had to be opened again; `chance` answers 0 to 1."""
+        """`observe` gets (kind, reason) whenever the watch had to be opened again; `chance` answers 0 to 1. A kind that is
+        `optional` has no objects where it isn't served."""
         self.kind = kind
         self.namespace = namespace
         self._cluster = cluster
         self._metadata_only = metadata_only
+        self._optional = optional
         self._keep = keep
         self._store = Store(on_change)
         self._observe = observe or (lambda kind, reason: None)
@@ -202,7 +184,7 @@ class Informer:
                 wait = self._back_off() if self._expired else 0.0  # once at once, also after an outage
                 self._expired = True
             except (RetryLater, Never) as error:
-                wait = self._failed(error)
+                wait = self._absent() if self._optional and isinstance(error, Gone) else self._failed(error)
             await asyncio.sleep(wait)
 
     async def _list(self) -> None:
@@ -275,6 +257,17 @@ class Informer:
         if self._complaint:
             log.info("%s can be followed again", self.kind.plural)
             self._complaint = ""
+
+    def _absent(self) -> float:
+        """The kind isn't served and needn't be: it has no objects, and all is well."""
+        self._store.sweep({}, self._store.version, everything=True)
+        self._store.reset()
+        self._resume = ""
+        self._contact()
+        self._progress()
+        self._synced.set()
+        self._wake()
+        return self._pace.absent
 
     def _failed(self, error: RetryLater | Never) -> float:
         """Notes the failure, tells it once per outage, and answers how long to wait."""

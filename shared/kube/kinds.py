@@ -35,6 +35,7 @@ EVENT: Final = Kind("Event", "", "v1", "events")
 ENDPOINT_SLICE: Final = Kind("EndpointSlice", "discovery.k8s.io", "v1", "endpointslices")
 AUTOSCALER: Final = Kind("HorizontalPodAutoscaler", "autoscaling", "v2", "horizontalpodautoscalers")
 APISIX_ROUTE: Final = Kind("ApisixRoute", "apisix.apache.org", "v2", "apisixroutes")
+APISIX_UPSTREAM: Final = Kind("ApisixUpstream", "apisix.apache.org", "v2", "apisixupstreams")
 CRD: Final = Kind("CustomResourceDefinition", "apiextensions.k8s.io", "v1", "customresourcedefinitions")
 
 DISCOVERY: Final = Kind("Discovery", "", "", "")

@@ -16,6 +16,7 @@ RIGHTS: Final[Mapping[tuple[str, str], Mapping[str, str]]] = {
         "services": _READ,
         "endpointslices.discovery.k8s.io": _READ,
         "apisixroutes.apisix.apache.org": _READ,
+        "apisixupstreams.apisix.apache.org": _READ,
     },
     ("watcher", "configs"): {"configmaps": _READ, "secrets": _READ},
     ("router", "base"): {
@@ -28,6 +29,7 @@ RIGHTS: Final[Mapping[tuple[str, str], Mapping[str, str]]] = {
         "services": _WRITE,
         "endpointslices.discovery.k8s.io": _READ,
         "apisixroutes.apisix.apache.org": f"{_WRITE} delete",
+        "apisixupstreams.apisix.apache.org": f"{_WRITE} delete",
         "events": "create patch",
     },
     ("router", "crds"): {"customresourcedefinitions.apiextensions.k8s.io": _READ},

@@ -285,5 +285,5 @@ def merged(have: Json, patch: Json) -> Json:
 
 ALL_KINDS = (
     kinds.CANARY, kinds.METRIC_TEMPLATE, kinds.DEPLOYMENT, kinds.SERVICE, kinds.ENDPOINT_SLICE, kinds.AUTOSCALER,
-    kinds.APISIX_ROUTE, kinds.CONFIG_MAP, kinds.SECRET,
+    kinds.APISIX_ROUTE, kinds.APISIX_UPSTREAM, kinds.CONFIG_MAP, kinds.SECRET,
 )  # fmt: skip

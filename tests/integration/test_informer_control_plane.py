@@ -12,8 +12,9 @@ from services.watcher import memory
 from shared.canary import ownership
 from shared.errors import Conflict
 from shared.kube import door, errors, informer, json, kinds
-from shared.kube.informer import Informer, Pace
+from shared.kube.informer import Informer
 from shared.kube.json import Json
+from shared.kube.pace import Pace
 from tests.unit.kube.conftest import Access
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]

@@ -145,3 +145,38 @@ async def test_what_the_controller_refuses_holds_the_rollout_with_its_words() ->
     [condition] = [each for each in theatre.canary["status"]["conditions"] if each["type"] == "Runnable"]
     assert condition["status"] == "True"
     assert theatre.weights() == (80, 20)
+
+
+def upstream(name: str = "podinfo", **spec: object) -> Json:
+    return {
+        "apiVersion": "apisix.apache.org/v2",
+        "kind": "ApisixUpstream",
+        "metadata": {"name": name, "namespace": "test"},
+        "spec": {"retries": 1, "scheme": "https", **spec},
+    }
+
+
+async def test_upstreams_of_primary_and_canary_follow_the_apexs() -> None:
+    """W-A14."""
+    theatre = await initialized(extra=[upstream(externalNodes=[{"type": "Domain", "name": "elsewhere"}])])
+    for name in ("podinfo-primary", "podinfo-canary"):
+        copy = theatre.cluster.of("ApisixUpstream", name)
+        assert copy["spec"] == {"retries": 1, "scheme": "https"}
+        assert copy["metadata"]["ownerReferences"][0]["kind"] == "Canary"
+    theatre.cluster.edit("ApisixUpstream", "podinfo", {"spec": {"retries": 3}})
+    theatre.cluster.edit("ApisixUpstream", "podinfo-canary", {"spec": {"retries": 9}})
+    await theatre.fact()
+    for name in ("podinfo-primary", "podinfo-canary"):
+        assert theatre.cluster.of("ApisixUpstream", name)["spec"]["retries"] == 3
+    assert await theatre.look() == ""
+    theatre.cluster.remove("ApisixUpstream", "podinfo")
+    await theatre.fact()
+    assert [key for key in theatre.cluster.objects if key[0] == "ApisixUpstream"] == []
+
+
+async def test_an_upstream_of_peoples_own_stays_theirs() -> None:
+    theatre = await initialized(extra=[upstream(), upstream("podinfo-canary", retries=7)])
+    assert theatre.cluster.of("ApisixUpstream", "podinfo-canary")["spec"]["retries"] == 7
+    theatre.cluster.remove("ApisixUpstream", "podinfo")
+    await theatre.fact()
+    assert theatre.cluster.of("ApisixUpstream", "podinfo-canary")["spec"]["retries"] == 7

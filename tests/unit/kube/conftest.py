@@ -10,9 +10,10 @@ import pytest
 
 from shared.kube import door, informer, kinds
 from shared.kube.json import Json
+from shared.kube.pace import Pace
 from tests.unit.kube.moody import Moody
 
-FAST = informer.Pace(first=0.01, most=0.05, missing=0.05, steady=5.0, grace=0.1)
+FAST = Pace(first=0.01, most=0.05, missing=0.05, absent=0.05, steady=5.0, grace=0.1)
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Followed:
 
 
 @contextlib.asynccontextmanager
-async def following(cluster: door.Cluster, pace: informer.Pace = FAST, **options: Any) -> AsyncIterator[Followed]:
+async def following(cluster: door.Cluster, pace: Pace = FAST, **options: Any) -> AsyncIterator[Followed]:
     followed = Followed.__new__(Followed)
     followed.changes = []
     followed.informer = informer.Informer(

@@ -9,9 +9,10 @@ import pytest
 from shared.kube import json, kinds
 from shared.kube.caches import Caches, Follow
 from shared.kube.errors import Forbidden
-from shared.kube.informer import Informer, Pace
+from shared.kube.informer import Informer
 from shared.kube.json import Json
 from shared.kube.kinds import Kind
+from shared.kube.pace import Pace
 from tests.unit.kube.moody import eventually
 
 PACE = Pace(first=0.01, most=0.02, grace=0.0)

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from shared.kube import door, informer, kinds
+from shared.kube.pace import Pace
 from tests.unit.kube import moody as fake
 from tests.unit.kube.conftest import following
 from tests.unit.kube.moody import Moody, eventually
@@ -110,7 +111,7 @@ async def test_410_inside_the_stream(moody: Moody, cluster: door.Cluster) -> Non
 async def test_410_for_ever_is_no_storm(moody: Moody, cluster: door.Cluster) -> None:
     for _ in range(1000):
         moody.watch_moods.append(fake.answers(lambda: fake.status(410, "too old", "Expired")))
-    async with following(cluster, informer.Pace(first=0.05, most=0.2)):
+    async with following(cluster, Pace(first=0.05, most=0.2)):
         await asyncio.sleep(0.6)
     assert moody.counted(watch=False) < 10
 
@@ -118,7 +119,7 @@ async def test_410_for_ever_is_no_storm(moody: Moody, cluster: door.Cluster) -> 
 async def test_empty_streams_are_no_storm(moody: Moody, cluster: door.Cluster) -> None:
     for _ in range(1000):
         moody.watch_moods.append(fake.streams(moody))
-    async with following(cluster, informer.Pace(first=0.05, most=0.2)):
+    async with following(cluster, Pace(first=0.05, most=0.2)):
         await asyncio.sleep(0.6)
     assert moody.counted(watch=True) < 10
 
@@ -251,6 +252,21 @@ async def test_a_kind_that_is_not_served_is_awaited_with_one_log_line(
         await eventually(lambda: followed.names() == {"a"})
         assert followed.informer.healthy()
         assert _said(caplog) == ["WARNING", "INFO"]
+
+
+async def test_a_kind_that_needn_t_be_served_has_no_objects_until_it_is(
+    moody: Moody, cluster: door.Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "shared.kube")
+    moody.served = False
+    async with following(cluster, optional=True) as followed:
+        await followed.informer.wait_synced()
+        assert (followed.names(), followed.informer.healthy()) == (set(), True)
+        moody.served = True
+        await moody.put("a")
+        await eventually(lambda: followed.names() == {"a"})
+        assert followed.informer.healthy()
+        assert _said(caplog) == [], "it is no fault"
 
 
 def _said(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -21,6 +21,8 @@ def test_everything_that_matters() -> None:
         Address("Service", "test", "web"), Address("Service", "test", "web-primary"), Address("Service", "test", "web-canary"),
         Address("EndpointSlice", "test", "web-primary"), Address("EndpointSlice", "test", "web-canary"),
         Address("ApisixRoute", "test", "route"), Address("ApisixRoute", "test", "route-web-canary"),
+        Address("ApisixUpstream", "test", "web"), Address("ApisixUpstream", "test", "web-primary"),
+        Address("ApisixUpstream", "test", "web-canary"),
         Address("MetricTemplate", "test", "latency"), Address("MetricTemplate", "shared", "errors"),
         Address("AlertProvider", "alerts", "slack"),
         Address("ConfigMap", "test", "settings"), Address("ConfigMap", "test", "settings-primary"),
