@@ -37,7 +37,7 @@ test: $(READY) ## unit, story, contract and integration tests, with a real nats-
 test-cluster: $(READY) ## the cluster suite, against a real kube-apiserver, etcd and controller-manager
 	$(BIN)/python -m sandbox.controlplane.binaries
 	$(BIN)/python -m sandbox.prometheus
-	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder -m cluster --timeout 600
+	$(BIN)/pytest -n 2 --dist loadgroup -m cluster --timeout 600
 
 demo: $(READY) ## the guide in about two minutes: a promotion and a rollback
 	$(BIN)/python -m sandbox.prometheus

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import csv
 import json
+import os
 import secrets
 import time
 from collections.abc import Sequence
@@ -174,13 +175,17 @@ class ControlPlane:
         path.chmod(0o600)
         return path
 
+    def shell(self) -> dict[str, str]:
+        """Variables with which kubectl is the admin's, and keeps what it learns of the server out of the home folder."""
+        return {"KUBECONFIG": str(self.data / "admin.kubeconfig"), "KUBECACHEDIR": str(self.data / "kubectl")}
+
     async def kubectl(self, *args: str, stdin: str | None = None) -> str:
         """Run kubectl as the admin; answers what it printed, raises ProcessFailed with its complaint."""
         assert self._binaries, "start() comes first"
         child = await asyncio.create_subprocess_exec(
             self._binaries.kubectl,
-            f"--kubeconfig={self.data / 'admin.kubeconfig'}",
             *args,
+            env={**os.environ, **self.shell()},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

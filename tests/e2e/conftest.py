@@ -14,14 +14,13 @@
 here       an API server and no Serinus: `control_plane`, one for all, with a namespace for each test.
 elsewhere  cluster tests of other folders, which bring what they need.
 
-In a parallel run (`--dist loadgroup`) the gentle plays are one group, every other file is one of its own, and the longest
-begin first.
+In a parallel run the gentle plays are one group, each rough file is one, and each other folder, since its tests share an
+API server; the longest begin first (`groups.py`).
 """
 
 import contextlib
 import uuid
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -30,26 +29,6 @@ from sandbox.controlplane import binaries
 from sandbox.controlplane.api import Api, ApiError
 from sandbox.controlplane.kubelet import FakeKubelet
 from sandbox.controlplane.server import ControlPlane
-
-GENTLE = "gentle"
-LONGEST = (GENTLE, "test_crowd", "test_chaos", "test_night", "test_docs", "test_manifests")
-"""Groups in this order, then the others."""
-_HERE = Path(__file__).parent
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Before anybody looks at the marks."""
-    for item in items:
-        if item.path.is_relative_to(_HERE / GENTLE):
-            item.add_marker(pytest.mark.cluster)
-            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
-    items.sort(key=lambda item: LONGEST.index(group) if (group := _group(item)) in LONGEST else len(LONGEST))
-
-
-def _group(item: pytest.Item) -> str:
-    return GENTLE if item.path.is_relative_to(_HERE / GENTLE) else item.path.stem
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -38,8 +38,7 @@ class OnDuty:
     def __init__(self, scene: Scene) -> None:
         self._scene, self._service = scene, ""
         path = f"{Path(binaries.locate().kubectl).parent}{os.pathsep}{os.environ['PATH']}"
-        kubeconfig = str(scene.plane.data / "admin.kubeconfig")
-        self._environment = {**os.environ, "PATH": path, "KUBECONFIG": kubeconfig}
+        self._environment = {**os.environ, "PATH": path, **scene.plane.shell()}
         self.did: list[str] = []
 
     async def works_through(self, heading: str) -> None:

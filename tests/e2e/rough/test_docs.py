@@ -87,7 +87,7 @@ class Reader:
         self.plane, self.folder = plane, folder
         self._stage, self._runner = stage, runner
         path = f"{kubectl.parent}{os.pathsep}{os.environ['PATH']}"
-        self._environment = {**os.environ, "PATH": path, "KUBECONFIG": str(plane.data / "admin.kubeconfig")}
+        self._environment = {**os.environ, "PATH": path, **plane.shell()}
         self.elsewhere: dict[str, Callable[[], Awaitable[str]]] = {
             "docker build": self._nothing,
             "kubectl -n apisix port-forward deploy/serinus-router 8080 &": self._nothing,

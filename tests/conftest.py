@@ -1,0 +1,36 @@
+"""How the cluster suite is dealt out to workers, with `--dist loadgroup`: see `tests/e2e/groups.py`."""
+
+from pathlib import PurePath
+
+import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling, Scheduling
+
+from tests.e2e import groups
+
+
+class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """A whole group to one worker, in the order of collection."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return groups.group(PurePath(nodeid.partition("::")[0]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    """Not by xdist's marks, which don't reach the workers' ids with this version of pytest."""
+    if config.getoption("dist") != "loadgroup":
+        return None
+    config.option.loadscopereorder = False
+    return Groups(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The longest first; and what holds for all gentle ones, before anybody looks at the marks."""
+    paths = {item: PurePath(item.path.relative_to(config.rootpath)) for item in items}
+    for item, path in paths.items():
+        if path.is_relative_to(groups.GENTLE):
+            item.add_marker(pytest.mark.cluster)
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+    items.sort(key=lambda item: groups.turn(paths[item]))

@@ -1,0 +1,20 @@
+"""Which tests of the cluster suite share a worker in a parallel run: those that share a scene or an API server."""
+
+from pathlib import PurePath
+
+GENTLE = PurePath("tests/e2e/gentle")
+ROUGH = PurePath("tests/e2e/rough")
+LONGEST = ("gentle", "test_crowd", "test_chaos")
+"""These begin first, in this order; then the other rough ones, then folders."""
+
+
+def group(path: PurePath) -> str:
+    """Of a test file, by its path in the checkout."""
+    return path.stem if path.is_relative_to(ROUGH) else path.parent.name
+
+
+def turn(path: PurePath) -> int:
+    """Lower ones begin first."""
+    if group(path) in LONGEST:
+        return LONGEST.index(group(path))
+    return len(LONGEST) + (not path.is_relative_to(ROUGH))
