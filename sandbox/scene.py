@@ -5,6 +5,7 @@ For the cluster tests and the benchmarks.
 
 import asyncio
 import json
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -31,31 +32,33 @@ class Listener:
     """Every public rollout event, heard as anybody may hear it: with the read-only user, from the first event on."""
 
     heard: list[Json] = field(default_factory=list)
+    by_canary: defaultdict[tuple[str, str], list[Json]] = field(default_factory=lambda: defaultdict(list))
     came: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def hear(self, message: Msg) -> None:
         """Take in one message."""
+        event = json.loads(message.data)
+        canary = event["data"]["canary"]
         async with self.came:
-            self.heard.append(json.loads(message.data))
+            self.heard.append(event)
+            self.by_canary[canary["namespace"], canary["name"]].append(event["data"])
             self.came.notify_all()
 
     def of(self, namespace: str, name: str = "podinfo") -> list[Json]:
         """The events of one canary, in the order of the stream."""
-        wanted = (namespace, name)
-        data = (event["data"] for event in self.heard)
-        return [each for each in data if (each["canary"]["namespace"], each["canary"]["name"]) == wanted]
+        return list(self.by_canary[namespace, name])
 
     def texts(self, namespace: str, name: str = "podinfo") -> list[str]:
         """Only what was said."""
         return [event["message"] for event in self.of(namespace, name)]
 
-    async def all(self, last: int, namespace: str, name: str = "podinfo", *, timeout: float = 60.0) -> list[Json]:
+    async def all(self, last: int, namespace: str, name: str = "podinfo", *, timeout: float = 120.0) -> list[Json]:
         """Wait until the event with this number was heard; answers all. A server that died needs a moment."""
         async with asyncio.timeout(timeout), self.came:
             await self.came.wait_for(lambda: any(event["seq"] >= last for event in self.of(namespace, name)))
         return self.of(namespace, name)
 
-    async def until(self, text: str, namespace: str, name: str = "podinfo", *, timeout: float = 30.0) -> None:
+    async def until(self, text: str, namespace: str, name: str = "podinfo", *, timeout: float = 120.0) -> None:
         """Wait until somebody said it; TimeoutError says what was said instead."""
         try:
             async with asyncio.timeout(timeout), self.came:

@@ -146,9 +146,11 @@ class Api:
         """Ask for an object (or a list) until `done` says yes of it; TimeoutError carries the last answer.
 
         An object that doesn't exist yet isn't done, nor is one whose server is away or, as for a moment after a new
-        CRD, still initializing its storage (429). A poll, since what is awaited is another process's doing.
+        CRD, still initializing its storage (429). A poll, since what is awaited is another process's doing; what takes
+        long is asked for less often, since many wait at the same time.
         """
         last: Json | str = "nothing"
+        pause = 0.05
         try:
             async with asyncio.timeout(timeout):
                 while True:
@@ -162,7 +164,8 @@ class Api:
                             raise
                     except aiohttp.ClientConnectionError as error:
                         last = str(error)
-                    await asyncio.sleep(0.05)
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 1.1, 0.5)
         except TimeoutError:
             raise TimeoutError(f"{path} isn't as awaited after {timeout} s: {str(last)[:2000]}") from None
 

@@ -12,6 +12,8 @@ from sandbox.controlplane.api import Json
 from sandbox.scene import Scene
 
 GUIDE = Path(__file__).parents[1] / "guide"
+PATIENCE = 120.0
+"""Seconds that a test waits for what comes at once on a machine with nothing else to do."""
 OVER = frozenset({"Succeeded", "Failed"})
 Edit = Callable[[Json], None]
 
@@ -72,7 +74,7 @@ class Rollout:
                 edit(document)
         await self.kubectl("apply", "-f", "-", documents=found)
 
-    async def initialized(self, timeout: float = 60.0) -> Json:
+    async def initialized(self, timeout: float = PATIENCE) -> Json:
         """Wait for the end of the initialization, drain included."""
         return await self._until(lambda status: status["phase"] == "Initialized", timeout)
 
@@ -80,10 +82,10 @@ class Rollout:
         """What the guide does to release: `kubectl set image`."""
         await self.kubectl("set", "image", f"deployment/{self.name}", f"podinfod={image}")
         await self.scene.stage.api.until(
-            self.canary, lambda found: found["status"]["phase"] not in {"Initialized", *OVER}, timeout=60
+            self.canary, lambda found: found["status"]["phase"] not in {"Initialized", *OVER}, timeout=PATIENCE
         )
 
-    async def over(self, timeout: float = 240.0, *, heard: bool = True) -> Json:
+    async def over(self, timeout: float = 400.0, *, heard: bool = True) -> Json:
         """Wait for the end of a rollout, drain included; answers the Canary. `heard`: and until all was told of it."""
         return await self._until(lambda status: status["phase"] in OVER, timeout, heard=heard)
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from sandbox.controlplane.api import Json
-from tests.e2e.rollouts import Rollout, analysis, manifest
+from tests.e2e.rollouts import PATIENCE, Rollout, analysis, manifest
 
 NEW = "stefanprodan/podinfo:6.0.1"
 SETTINGS = {"SERINUS_DRAIN_SECONDS": "1"}
@@ -39,7 +39,7 @@ async def applied(rollout: Rollout, *documents: Json) -> None:
     await rollout.apply("route", documents=(deployment(), *documents))
 
 
-async def told(rollout: Rollout, text: str, kind: str = "Warning", *, timeout: float = 45.0) -> None:
+async def told(rollout: Rollout, text: str, kind: str = "Warning", *, timeout: float = PATIENCE) -> None:
     """Wait for the Kubernetes Event that says so of this Canary."""
 
     def says(found: Json) -> bool:
@@ -56,7 +56,7 @@ def beginning(rollout: Rollout, text: str) -> list[str]:
     return [each for each in rollout.texts() if each.startswith(text)]
 
 
-async def phase(rollout: Rollout, *wanted: str, weight: int | None = None, timeout: float = 60.0) -> Json:
+async def phase(rollout: Rollout, *wanted: str, weight: int | None = None, timeout: float = PATIENCE) -> Json:
     """Wait for one of these phases, and for the weight if any; answers the Canary."""
 
     def there(found: Json) -> bool:

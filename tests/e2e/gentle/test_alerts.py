@@ -16,7 +16,7 @@ from sandbox.stage import SLACK
 from tests.contract import notifier_schemas as schemas
 from tests.e2e.casting import WORKFLOW
 from tests.e2e.plays import Play, Programme, declared, play
-from tests.e2e.rollouts import Rollout
+from tests.e2e.rollouts import PATIENCE, Rollout
 from tests.e2e.short import NEW, applied, canary, hook, told
 from tests.integration.bus_stage import collected, until
 
@@ -135,7 +135,7 @@ async def deaf_messenger(rollout: Rollout) -> None:
         await told(rollout, f"Promotion completed! Scaling down podinfo.{rollout.namespace}", "Normal")
         posts = await _until(rollout, "/beside", 3)
         assert [post.json["attachments"][0]["text"] for post in posts] == [INITIALIZED, REVISION, PROMOTED]
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while not (again := [post for post in deaf.posts if post.headers.get("Serinus-Repeated")]):
                 await asyncio.sleep(0.05)
         assert again[0].json["attachments"][0]["text"] == f"{INITIALIZED} (repeated)"
@@ -185,7 +185,7 @@ async def _until(rollout: Rollout, path: str, count: int) -> list[Post]:
     def mine() -> list[Post]:
         return [post for post in slack.posts if post.path.startswith(path) and wanted in post.body]
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while len(mine()) < count:
             await asyncio.sleep(0.05)
     return mine()

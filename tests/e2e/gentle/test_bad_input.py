@@ -14,7 +14,7 @@ from sandbox.process import ProcessFailed
 from sandbox.scene import Scene
 from shared.wire import subjects
 from tests.e2e.plays import Play, Programme, declared, play
-from tests.e2e.rollouts import Rollout, manifest, moved
+from tests.e2e.rollouts import PATIENCE, Rollout, manifest, moved
 from tests.e2e.short import NEW, applied, beginning, canary, deployment, hook, phase, told
 from tests.integration.bus_stage import as_user
 
@@ -29,7 +29,7 @@ async def senseless(rollout: Rollout) -> None:
     await applied(rollout, canary(stepWeight=None, stepWeights=[20, 10]))
 
     await told(rollout, "spec.analysis.stepWeights must rise: 20, 10")
-    await rollout.kubectl("wait", "canary/podinfo", "--for=condition=Supported=False", "--timeout=10s")
+    await rollout.kubectl("wait", "canary/podinfo", "--for=condition=Supported=False", "--timeout=30s")
     assert "podinfo-primary" not in await rollout.kubectl("get", "deploy,svc", "-o", "name")
 
     await rollout.apply(documents=(canary(),))
@@ -151,7 +151,7 @@ async def two_on_one_target(rollout: Rollout) -> None:
 
     name = f"podinfo.{rollout.namespace}"
     await told(second, f"spec.targetRef.name podinfo belongs to canary {name} already: delete one of them")
-    await second.kubectl("wait", "canary/second", "--for=condition=Supported=False", "--timeout=10s")
+    await second.kubectl("wait", "canary/second", "--for=condition=Supported=False", "--timeout=30s")
     await rollout.release(NEW)
     assert (await rollout.over())["status"]["phase"] == "Succeeded"
     assert len(second.texts()) == 1
@@ -223,7 +223,7 @@ async def garbled_messages(rollout: Rollout) -> None:
     await applied(rollout, canary())
     await rollout.initialized()
 
-    async with as_user(nats, "bootstrap") as looking, asyncio.timeout(20):
+    async with as_user(nats, "bootstrap") as looking, asyncio.timeout(PATIENCE):
         while (await looking.state(subjects.DEAD_STREAM))["messages"] < 5:  # a notice has three readers
             await asyncio.sleep(0.05)
     given_up = [

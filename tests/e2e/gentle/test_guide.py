@@ -16,7 +16,7 @@ from sandbox.controlplane.api import Json
 from sandbox.scene import Scene
 from tests.e2e import casting
 from tests.e2e.plays import Play, Programme
-from tests.e2e.rollouts import Edit, Rollout, analysis, manifest, renamed
+from tests.e2e.rollouts import PATIENCE, Edit, Rollout, analysis, manifest, renamed
 from tests.guide.transcript import differences, transcript
 
 GOOD, BAD = "stefanprodan/podinfo:6.0.1", "stefanprodan/podinfo:6.0.2"
@@ -71,7 +71,7 @@ async def _verbatim(rollout: Rollout) -> Played:
     await second.initialized()
     await rollout.release(GOOD)
     waiting = asyncio.create_task(
-        rollout.kubectl("wait", "canary/podinfo", "--for=condition=promoted", "--timeout=240s")
+        rollout.kubectl("wait", "canary/podinfo", "--for=condition=promoted", "--timeout=400s")
     )
     played.canary = await rollout.over()
     played.seen |= {
@@ -144,7 +144,9 @@ async def _whole_route(rollout: Rollout) -> float:
         'sum(increase(apisix_http_status{route=~"eighteen_.+-canary_.+",code!~"5.."}[20s])) / '
         'sum(increase(apisix_http_status{route=~"eighteen_.+-canary_.+"}[20s])) * 100'
     )
-    await rollout.scene.stage.api.until(rollout.canary, lambda found: found["status"]["failedChecks"] >= 2, timeout=60)
+    await rollout.scene.stage.api.until(
+        rollout.canary, lambda found: found["status"]["failedChecks"] >= 2, timeout=PATIENCE
+    )
     url = f"{rollout.scene.stage.prometheus.url}/api/v1/query"
     async with aiohttp.ClientSession() as session, session.get(url, params={"query": query}) as answer:
         return float((await answer.json())["data"]["result"][0]["value"][1])

@@ -11,7 +11,7 @@ import pytest
 from sandbox.application import Behaviour
 from tests.e2e.casting import BROKEN, FRAGILE
 from tests.e2e.plays import Play, Programme, declared, play
-from tests.e2e.rollouts import Rollout
+from tests.e2e.rollouts import PATIENCE, Rollout
 from tests.e2e.short import NEW, applied, beginning, canary, deployment, hook, phase, told
 
 TESTER = "http://flagger-loadtester.test"
@@ -208,7 +208,7 @@ async def never_ready(rollout: Rollout) -> None:
     await _patch(rollout, suspend=True)
     await told(rollout, "skipping canary run as object is suspended", "Normal")
     await rollout.kubectl("set", "image", "deployment/podinfo", f"podinfod={BROKEN}")
-    await rollout.kubectl("rollout", "status", "deployment/podinfo", "--timeout=30s")
+    await rollout.kubectl("rollout", "status", "deployment/podinfo", "--timeout=120s")
     await _patch(rollout, suspend=False)
     found = await phase(rollout, "Failed")
 
@@ -230,13 +230,13 @@ async def failed_promotion(rollout: Rollout) -> None:
     await phase(rollout, "WaitingPromotion", weight=50)
     rollout.scene.stage.options.behaviours[FRAGILE] = Behaviour(ready=False)
     await _ask(rollout, "approve:fragile")
-    await phase(rollout, "Failed", timeout=90)
+    await phase(rollout, "Failed")
     failed = 'failed, primary not ready: deployment "podinfo-primary" exceeded its progress deadline'
     await told(rollout, f"Promotion of {_name(rollout)} {failed}")
     assert await rollout.weights() == [0, 100]
 
     await rollout.kubectl("set", "image", "deployment/podinfo", f"podinfod={NEW}")
-    await phase(rollout, "WaitingPromotion", timeout=90)
+    await phase(rollout, "WaitingPromotion")
     await _ask(rollout, "approve:fix")
     await _succeeds(rollout)
 
@@ -264,7 +264,7 @@ async def reverted(rollout: Rollout) -> None:
     await _begun(rollout, own, canary(spec={"revertOnDeletion": True}))
     assert await _selected(rollout) == "podinfo-primary"
     await phase(rollout, "Progressing", weight=50)
-    await rollout.kubectl("delete", "canary", "podinfo", "--timeout=60s")
+    await rollout.kubectl("delete", "canary", "podinfo", "--timeout=120s")
 
     target = await rollout.scene.stage.api.get(rollout.target)
     assert (target["spec"]["replicas"], target["status"]["readyReplicas"]) == (1, 1)
@@ -283,7 +283,7 @@ async def deleted(rollout: Rollout) -> None:
     """Without it, too; all else that was generated goes with the Canary, and a new one of the same name begins anew."""
     await _begun(rollout, canary())
     await phase(rollout, "Progressing", weight=50)
-    await rollout.kubectl("delete", "canary", "podinfo", "--timeout=60s")
+    await rollout.kubectl("delete", "canary", "podinfo", "--timeout=120s")
     await _until_left(rollout, "deployment.apps/podinfo", "service/podinfo", "apisixroute.apisix.apache.org/podinfo")
     assert await _selected(rollout) == "podinfo"
 
@@ -313,7 +313,7 @@ async def _succeeds(rollout: Rollout, image: str = NEW) -> None:
     await rollout.scene.stage.api.until(
         rollout.canary,
         lambda found: found["status"]["phase"] == "Succeeded" and not found["status"]["serinus"].get("tick"),
-        timeout=90,
+        timeout=PATIENCE,
     )
     await rollout.over()
     assert (await rollout.image(), await rollout.weights()) == (image, [100, 0])
