@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import yaml
 
-from tools.own_spec import FURTHER_ROUTES
+from tools.own_spec import FURTHER_ROUTES, JUDGING
 from tools.own_status import OWN_STATUS, TEXT, Schema, described
 
 ROOT: Final = Path(__file__).parent.parent
@@ -189,6 +189,8 @@ def crd(plural: str) -> Schema:
     if plural == "canaries":
         root["properties"]["status"]["properties"]["serinus"] = OWN_STATUS
         root["properties"]["spec"]["properties"]["routeRefs"] = FURTHER_ROUTES
+        for path, kind_of, constraints, text in JUDGING:
+            _place(root, path.split("."), kind_of, constraints, text)
     version: Schema = {
         "name": "v1beta1", "served": True, "storage": True, "subresources": {"status": {}},
         "additionalPrinterColumns": [

@@ -115,6 +115,26 @@ class CanaryMetric(Model):
     query: str = ""
     template_ref: NamespacedRef | None = None
     template_variables: dict[str, str] = Field(default_factory=dict)
+    no_data: Literal["fail", "hold", "ignore"] = "fail"
+    latency: Literal["request", "upstream"] = "request"
+
+
+class Compare(Model):
+    """Ours: the canary against the primary. Floors are percentage points, alpha is the whole rollout's."""
+
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    floor: Annotated[float, Field(ge=0, le=100)] = 1.0
+    latency_floor: Annotated[float, Field(ge=0, le=100)] = 5.0
+    min_sample: Annotated[int, BeforeValidator(_whole), Field(ge=1)] = 50
+    warmup: Duration = "45s"
+
+
+class FastAbort(Model):
+    """Ours: looks at the canary between two checks, which can end the rollout and nothing else."""
+
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.001
+    floor: Annotated[float, Field(gt=0, lt=100)] = 10.0
+    every: Duration = "5s"
 
 
 class Webhook(Model):
@@ -210,6 +230,9 @@ class Analysis(Model):
     webhooks: tuple[Webhook, ...] = ()
     alerts: tuple[CanaryAlert, ...] = ()
     session_affinity: SessionAffinity | None = None
+    min_requests: Annotated[int | None, BeforeValidator(_whole), Field(ge=1)] = None
+    compare: Compare | None = None
+    fast_abort: FastAbort | None = None
 
 
 class CanarySpec(Model):
