@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CACHE := $(or $(SERINUS_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/serinus)
 
-.PHONY: help setup check test test-cluster demo up image-smoke docs bench clean
+.PHONY: help setup check test test-cluster demo up image-smoke docs bench calibrate clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -49,6 +49,9 @@ up: $(READY) ## the four services against KUBECONFIG=… NATS_URL=… METRICS_SE
 bench: $(READY) ## the figures that the documents quote, on the real control plane
 	$(BIN)/python -m bench revision
 	$(BIN)/python -m bench ticks
+
+calibrate: $(READY) ## docs/calibration.md and its picture: false alarms and delays of the judgement; QUICK=1 only compares a part with the page
+	$(if $(QUICK),$(BIN)/pytest -q tests/unit/bench/test_calibration.py,$(BIN)/python -m bench calibrate)
 
 docs: $(READY) ## writes the generated pages of docs/
 	$(BIN)/python -m tools.docs

@@ -1,10 +1,11 @@
-"""`python -m bench revision|ticks|flagger|take-over|record-flagger`: a control plane of its own, measures, prints.
+"""`python -m bench revision|ticks|flagger|take-over|record-flagger|calibrate`: a control plane of its own, measures, prints.
 
 revision   from `kubectl set image` (the patch is sent) to the canary's replicas being set (the watch shows it)
 ticks      how late steps are committed while 200 canaries roll out at an interval of 10 s, one replica a service
 flagger    Flagger and Serinus on one API server: docs/comparison.md
 take-over  Serinus takes over what a Flagger left in each phase, and gives it back
 record-flagger   not a figure: plays the guide with Flagger and records its objects in each phase for the tests
+calibrate  how often good canaries are rolled back, and how soon bad ones: made-up traffic, no control plane
 """
 
 import argparse
@@ -17,6 +18,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from bench.calibration import report
 from bench.figures import distribution, machine
 from bench.flagger import comparison, recording, takeover
 from sandbox import crowd, prometheus
@@ -32,10 +34,13 @@ WARM_UP = 30.0  # seconds until the steps of all canaries are under way
 def main() -> int:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("name", choices=("revision", "ticks", "flagger", "take-over", "record-flagger"))
+    parser.add_argument("name", choices=("revision", "ticks", "flagger", "take-over", "record-flagger", "calibrate"))
     parser.add_argument("--canaries", type=int, default=0, help="how many; 50, 200 and 10 by default")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long ticks are watched")
     given = parser.parse_args()
+    if given.name == "calibrate":
+        report.write()
+        return 0
     prometheus.ensure()
     binaries.ensure()
     print(machine(), flush=True)

@@ -1,0 +1,1 @@
+"""How often good canaries are rolled back, and how soon bad ones: `python -m bench calibrate`, docs/calibration.md."""
