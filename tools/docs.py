@@ -88,6 +88,7 @@ def _kind(annotation: object) -> str:
 _FLOW: Final = (
     (messages.Fact, subjects.INBOX_PUBLISHED, "watcher", "router"),
     (messages.Tick, f"{subjects.SCHEDULES} → {subjects.TICKS}", "router", "analyzer"),
+    (messages.Glance, f"{subjects.GLANCE_SCHEDULES} → {subjects.GLANCES}", "router, analyzer", "analyzer"),
     (messages.Verdict, subjects.INBOX_PUBLISHED, "analyzer", "router"),
     (messages.Nudge, subjects.INBOX_PUBLISHED, "router", "router"),
     (messages.Notice, subjects.NOTICES, "router", "notifier"),

@@ -23,7 +23,7 @@ from shared.kube import door as kube
 from shared.runtime.metrics import Metrics
 from shared.runtime.serve import Runtime
 from shared.wire import subjects
-from shared.wire.messages import Tick
+from shared.wire.messages import Glance, Tick
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,9 @@ SERVICE: Final = "analyzer"
 MAX_DELIVER: Final = 20
 """Deliveries of a tick before it becomes a dead letter; its canary is then found by the router's sweep."""
 
+
+GLANCING: Final = 2
+"""Looks between ticks at the same time: each is one query."""
 
 QUERIES: Final = 4
 """Queries of a tick that are asked at the same time, in general: two builtin checks and the evidence."""
@@ -55,6 +58,22 @@ async def app(settings: AnalyzerSettings, runtime: Runtime) -> None:
         runtime=runtime,
         service=SERVICE,
         workers=settings.analyzer_concurrency,
+        max_deliver=MAX_DELIVER,
+    )
+
+    async def on_glance(glance: Glance, _: Delivery) -> None:
+        await analyzer.on_glance(glance)
+
+    consume(
+        broker,
+        stream=subjects.TICK_STREAM,
+        durable=subjects.GLANCES_DURABLE,
+        filter_subject=subjects.GLANCES,
+        decode=TypeAdapter(Glance),
+        handler=on_glance,
+        runtime=runtime,
+        service=SERVICE,
+        workers=GLANCING,
         max_deliver=MAX_DELIVER,
     )
     await bus.connect(broker, runtime)

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from services.analyzer import policy
+from services.analyzer import comparing, evidence, policy, weighing
 from services.analyzer.policy import Answer, Reply, Sightings
 from services.analyzer.ports import Hooks, Markers, Meter, Outbox, Prometheus
 from shared.bus.markers import State
@@ -20,7 +20,7 @@ from shared.canary import queries
 from shared.errors import RetryLater
 from shared.runtime.clock import Clock
 from shared.wire import subjects
-from shared.wire.messages import Check, Evidence, Hook, Metric, Outcome, Provider, Question, Tick
+from shared.wire.messages import Check, Evidence, Glance, Hook, Metric, Outcome, Provider, Question, Tick
 
 Result = TypeVar("Result")
 
@@ -58,7 +58,24 @@ class Analyzer:
         subject = subjects.inbox(tick.canary.namespace, tick.canary.name)
         await self.outbox.publish(subject, verdict, stream=subjects.INBOX_STREAM, message_id=verdict.id)
         self.meter.inc("serinus_verdicts_total", outcome=verdict.outcome)
+        for outcome in weighing.counted(verdict.checks):
+            self.meter.inc("serinus_checks_total", outcome=outcome)
         _log.info("judged %s: %s", verdict.purpose, verdict.outcome, extra={"checks": len(verdict.checks)})
+
+    async def on_glance(self, glance: Glance) -> None:
+        """Ends a rollout whose canary is plainly broken, or has NATS hold the next look. Raises RetryLater."""
+        now, asked = self.clock.now(), glance.comparison
+        if now >= glance.tick.due:
+            return  # the tick sees the same
+        query = comparing.status_query(asked, now)
+        verdict = comparing.aborted(glance, query, await self.prometheus.rows(asked.provider, query), self.judged_by)
+        namespace, name = glance.canary.namespace, glance.canary.name
+        if verdict:
+            subject = subjects.inbox(namespace, name)
+            await self.outbox.publish(subject, verdict, stream=subjects.INBOX_STREAM, message_id=verdict.id)
+            _log.info("aborted: %s", verdict.abort)
+        elif due := comparing.next_look(glance, self.clock.now()):
+            await self.outbox.glance(namespace, name, glance, due)
 
     async def _checks(self, tick: Tick) -> list[Check]:
         question = tick.question
@@ -68,9 +85,13 @@ class Analyzer:
         if policy.rollback_requested(checks):
             return checks
         for group in await _together(
-            self._call_all(tick, numbered[first:after]), self._measure(question), self._look(question.providers)
+            self._call_all(tick, numbered[first:after]),
+            self._measure(question),
+            self._compare(question),
+            self._look(question.providers),
         ):
             checks += group
+        checks = weighing.settled(checks)
         if policy.passed(checks):
             checks += await self._one_by_one(tick, numbered[after:], until=Outcome.FAIL)
         return checks
@@ -114,8 +135,21 @@ class Analyzer:
         finally:
             sightings.cancel()
         if question.evidence and seen:
-            checks.append(policy.judge_evidence(question, question.evidence, seen, checks))
+            checks.append(evidence.judge_evidence(question, question.evidence, seen, checks))
         return checks
+
+    async def _compare(self, question: Question) -> list[Check]:
+        asked, now = question.comparison, self.clock.now()
+        if asked is None:
+            return []
+        if comparing.warming_up(asked, now):
+            return comparing.judge_warming_up()
+        success, latency = comparing.status_query(asked, now), comparing.latency_query(asked, now)
+        answers = await _together(*(self.prometheus.rows(asked.provider, query) for query in (success, latency)))
+        return [
+            comparing.judge_success(question, asked, success, answers[0]),
+            comparing.judge_latency(question, asked, latency, answers[1]),
+        ]
 
     async def _sight(self, asked: Evidence | None) -> Sightings | None:
         if asked is None:
@@ -133,7 +167,10 @@ class Analyzer:
         seen = await asyncio.shield(sightings)
         if (query := policy.query_of(metric, seen)) != metric.query:
             answer = await self._ask(metric, query)
-        return policy.judge_metric(question, metric, answer, seen)
+        check = policy.judge_metric(question, metric, answer, seen)
+        if metric.blame and metric.provider and check.outcome is Outcome.FAIL and not check.no_data:
+            check = weighing.blamed(question, check, await self.prometheus.rows(metric.provider, metric.blame))
+        return check
 
     async def _ask(self, metric: Metric, query: str) -> Answer:
         if metric.provider is None or policy.unaskable(metric):

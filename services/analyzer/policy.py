@@ -4,7 +4,7 @@
 |---|---|---|
 | a value within its bounds, or a hook that agreed | pass | no |
 | a value out of bounds, or a hook that refused | fail | yes |
-| no values (nothing, or not a number) | fail; hold on the first tick of a step whose numbers haven't moved | fail: yes |
+| no values (nothing, or not a number) | as `noData` says, fail by default; hold on the first tick of a step whose numbers haven't moved | fail: yes |
 | nobody answered, or not understandably | error | yes |
 | a secret that couldn't be read because the API server is away | hold | no |
 
@@ -14,7 +14,7 @@ hold, so that no reader can take it for leave to advance. No path leads from any
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from enum import StrEnum
@@ -28,6 +28,7 @@ from shared.wire.messages import (
     Hook,
     Metric,
     MetricSource,
+    NoData,
     Outcome,
     Provider,
     Question,
@@ -40,7 +41,7 @@ LABEL_OFF: Final = (
     "check disabled_labels in the metadata of APISIX's prometheus plugin, and the scrape's relabelling"
 )
 NOT_MOVED: Final = "the gateway's numbers haven't moved since this step's weight was applied"
-NOT_SERVED: Final = "the canary itself answered no request since this step's weight was applied"
+IGNORED: Final = "no values found, which `noData: ignore` lets pass"
 
 _WORST_FIRST: Final = (Outcome.FAIL, Outcome.ERROR, Outcome.HOLD)
 _IN_ORDER: Final = frozenset({"confirm-rollout", "confirm-traffic-increase", "confirm-promotion", "post-rollout"})
@@ -56,11 +57,20 @@ class Fault(StrEnum):
     CLUSTER = "cluster"
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One series of an answer that has several."""
+
+    labels: Mapping[str, str]
+    value: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a Prometheus said: a value, nothing, or why it couldn't say."""
+    """What a Prometheus said: a value, or rows where those were asked for, nothing, or why it couldn't say."""
 
     value: float | None = None
+    rows: tuple[Row, ...] = ()
     error: str = ""
     fault: Fault = Fault.NONE
 
@@ -164,21 +174,7 @@ def judge_metric(question: Question, metric: Metric, answer: Answer, sightings: 
         query=query,
         message=message,
         reason="; ".join(filter(None, (reason, warning))),
-    )
-
-
-def judge_evidence(question: Question, asked: Evidence, seen: Sightings, metrics: Sequence[Check]) -> Check:
-    """Did the canary serve anybody? `metrics` are the other checks, so that nothing is said twice."""
-    counted = seen.route if seen.label_off else seen.own
-    outcome, message, reason = _weight(question, asked, seen, counted)
-    return Check(
-        name="evidence",
-        kind=CheckKind.EVIDENCE,
-        outcome=outcome,
-        value=None if counted.fault else counted.count,
-        query=asked.route_query if seen.label_off else asked.query,
-        message="" if message in {check.message for check in metrics} else message,
-        reason="; ".join(filter(None, (reason, LABEL_OFF if seen.label_off else ""))),
+        no_data=(not unaskable(metric) and not answer.fault and answer.number is None) or None,
     )
 
 
@@ -220,25 +216,15 @@ def _meaning(question: Question, metric: Metric, answer: Answer, still: bool) ->
     if answer.number is None:
         if still:
             return Outcome.HOLD, "", NOT_MOVED
-        return Outcome.FAIL, texts.no_values(question, metric.source, metric.name), texts.NO_VALUES
+        match metric.no_data:
+            case NoData.HOLD:
+                return Outcome.HOLD, "", texts.NO_VALUES
+            case NoData.IGNORE:
+                return Outcome.PASS, "", IGNORED
+            case _:
+                return Outcome.FAIL, texts.no_values(question, metric.source, metric.name), texts.NO_VALUES
     broken = _out_of_bounds(question, metric, _shown(metric, answer.number))
     return (Outcome.FAIL, broken, "") if broken else (Outcome.PASS, "", "")
-
-
-def _weight(question: Question, asked: Evidence, seen: Sightings, counted: Answer) -> tuple[Outcome, str, str]:
-    """(outcome, Flagger's sentence, reason) of what was counted."""
-    if counted.count > 0:
-        return Outcome.PASS, "", ""
-    faults = [each for each in (seen.own, seen.nodes, seen.route) if each.fault]
-    for each in faults:
-        if each.fault is Fault.CLUSTER:
-            return Outcome.HOLD, "", each.error
-    if faults:
-        error = faults[0].error
-        return Outcome.ERROR, texts.query_failed(MetricSource.SUCCESS_RATE, texts.SUCCESS_RATE, error), error
-    if asked.first_tick:
-        return Outcome.HOLD, "", NOT_MOVED
-    return Outcome.FAIL, texts.no_values(question, MetricSource.SUCCESS_RATE, texts.SUCCESS_RATE), NOT_SERVED
 
 
 def _broken(metric: Metric, answer: Answer) -> tuple[Outcome, str, str]:

@@ -1,6 +1,7 @@
 """What the analyzer needs from outside, named for its need. app.py builds the real ones; tests write their own."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Protocol
 
 from pydantic import BaseModel
@@ -10,7 +11,7 @@ from shared.bus.markers import State
 from shared.kube.json import Json
 from shared.kube.kinds import Kind
 from shared.runtime.metrics import CounterName, HistogramName
-from shared.wire.messages import Hook, HookPayload, Provider, SecretRef
+from shared.wire.messages import Glance, Hook, HookPayload, Provider, SecretRef
 
 
 class Objects(Protocol):
@@ -29,9 +30,12 @@ class Credentials(Protocol):
 
 
 class Prometheus(Protocol):
-    """Asks a Prometheus. Never raises for anything a Prometheus can do; may take its timeout. May be repeated."""
+    """Asks a Prometheus, for one number or for all series. Never raises for anything a Prometheus can do; may take its
+    timeout. May be repeated."""
 
     async def ask(self, provider: Provider, query: str) -> Answer: ...
+
+    async def rows(self, provider: Provider, query: str) -> Answer: ...
 
 
 class Hooks(Protocol):
@@ -44,6 +48,8 @@ class Outbox(Protocol):
     """Stores a message. A repeat of the same id is dropped, which counts as success. Raises RetryLater."""
 
     async def publish(self, subject: str, message: BaseModel, *, stream: str, message_id: str = "") -> None: ...
+
+    async def glance(self, namespace: str, name: str, message: Glance, due: datetime) -> None: ...
 
 
 class Markers(Protocol):

@@ -45,6 +45,9 @@ CLIENTS: Final = 128
 Observe = Callable[[str, float], None]
 """(reason, seconds) of every query that was really sent; the reason is empty when there was an answer."""
 
+Read = Callable[[object], Answer]
+"""What is made of an instant query's result."""
+
 _SPACE: Final = re.compile(r"[\t\n\f\r ]+")
 
 
@@ -78,6 +81,13 @@ class Prometheus:
 
     async def ask(self, provider: Provider, query: str) -> Answer:
         """What this Prometheus says to this query; never raises for anything that one can do."""
+        return await self._answer(provider, query, _one)
+
+    async def rows(self, provider: Provider, query: str) -> Answer:
+        """The same for a query whose answer has several series."""
+        return await self._answer(provider, query, _several)
+
+    async def _answer(self, provider: Provider, query: str, read: Read) -> Answer:
         try:
             secret = await self._credentials.read(provider.secret) if provider.secret else None
             source = source_of(provider, secret)
@@ -88,7 +98,7 @@ class Prometheus:
         except RetryLater as error:
             return Answer(error=str(error), fault=Fault.CLUSTER)
         text = _SPACE.sub(" ", query)
-        return await self._sharing.get((source, text), lambda: self._send(source, text))
+        return await self._sharing.get((source, text, read), lambda: self._send(source, text, read))
 
     async def close(self) -> None:
         await self._sharing.close()
@@ -96,10 +106,10 @@ class Prometheus:
             client.close()
         self._clients.clear()
 
-    async def _send(self, source: Source, query: str) -> Answer:
+    async def _send(self, source: Source, query: str, read: Read) -> Answer:
         begun = self._monotonic()
         client = self._client(source)
-        answer = await client.ask(query)
+        answer = await client.ask(query, read)
         if self._tell and not answer.fault and source.url not in self._known:
             self._known.add(source.url)
             client.look(self._tell)
@@ -140,7 +150,7 @@ class _Client:
         adapter = HTTPAdapter(pool_connections=2, pool_maxsize=threads, pool_block=True, max_retries=0)
         self._session.mount(source.url, adapter)
 
-    async def ask(self, query: str) -> Answer:
+    async def ask(self, query: str, read: Read) -> Answer:
         self.busy += 1
         try:
             async with asyncio.timeout(self._queue):
@@ -148,7 +158,7 @@ class _Client:
         except TimeoutError:
             self.busy -= 1
             return _fault("request failed: too many queries wait for this Prometheus")
-        thread = asyncio.get_running_loop().run_in_executor(self._threads, self._run, query)
+        thread = asyncio.get_running_loop().run_in_executor(self._threads, self._run, query, read)
         thread.add_done_callback(self._ended)
         try:
             async with asyncio.timeout(self._timeout):
@@ -178,17 +188,17 @@ class _Client:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._session.close()
 
-    def _run(self, query: str) -> Answer:
+    def _run(self, query: str, read: Read) -> Answer:
         """In a thread. A connection that the other side closed just as it was reused is worth a second one."""
-        answer = self._try(query)
-        return self._try(query) or _fault("request failed: EOF") if answer is None else answer
+        answer = self._try(query, read)
+        return self._try(query, read) or _fault("request failed: EOF") if answer is None else answer
 
-    def _try(self, query: str) -> Answer | None:
+    def _try(self, query: str, read: Read) -> Answer | None:
         """None: the connection had been closed."""
         self._seen.response = None
         try:
             result = self._library.custom_query(query, params={"timeout": f"{self._timeout:g}s"})
-            return Answer(value=samples.value_of(result))
+            return read(result)
         except samples.Unsuitable as error:
             return _fault(str(error))
         except library.PrometheusApiClientException:
@@ -204,6 +214,14 @@ class _Client:
     def _remember(self, response: requests.Response, **_: Any) -> None:
         """The library's errors hold neither status nor body; this sees every response, in its own thread."""
         self._seen.response = response
+
+
+def _one(result: object) -> Answer:
+    return Answer(value=samples.value_of(result))
+
+
+def _several(result: object) -> Answer:
+    return Answer(rows=samples.rows_of(result))
 
 
 def _fault(error: str) -> Answer:

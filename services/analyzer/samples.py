@@ -3,10 +3,13 @@
 Equal faults must read equal, or Kubernetes couldn't fold their Events: so no addresses of memory, no ports of our own.
 """
 
+import math
 import re
 import ssl
 from http.client import responses
 from typing import Final
+
+from services.analyzer.policy import Row
 
 SHOWN: Final = 1000
 """Characters of a body shown in an error; a Kubernetes Event's text holds about as many."""
@@ -40,6 +43,17 @@ def value_of(result: object) -> float | None:
     if "histogram" in result[0] and "value" not in result[0]:
         raise Unsuitable("query returned a native histogram instead of a number: use histogram_quantile() or the like")
     return _number(result[0]["value"])
+
+
+def rows_of(result: object) -> tuple[Row, ...]:
+    """All series of an instant query's `result`; those that are no number are left out.
+
+    Raises KeyError, TypeError or ValueError for what is no such result.
+    """
+    if not isinstance(result, list):
+        raise TypeError("the result is no list")
+    found = ((each["metric"], _number(each["value"])) for each in result)
+    return tuple(Row(dict(labels), value) for labels, value in found if not math.isnan(value))
 
 
 def refused(status: int, reason: str | None, body: bytes) -> str:

@@ -5,10 +5,12 @@ the Canary object (`N.NS`), sentences about traffic name its target (`T.NS`).
 """
 
 import math
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from shared.wire.messages import Hook, Metric, MetricSource, Provider, Question
+from services.analyzer.comparison import Counts
+from shared.wire.messages import Blame, Evidence, Hook, Metric, MetricSource, Provider, Question
 
 NO_VALUES: Final = "no values found"
 NO_QUESTION: Final = "Metric query failed for no usable metrics template and query were configured"
@@ -20,6 +22,20 @@ _APPROVALS: Final = {
     "confirm-promotion": "promotion approval",
 }
 _MILLISECONDS: Final = (("h", 3_600_000), ("m", 60_000))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """What a comparison found. `bound` is in milliseconds, of latency only."""
+
+    canary: Counts
+    primary: Counts
+    floor: float
+    bound: float = 0.0
+
+    @property
+    def verb(self) -> str:
+        return "answered" if self.bound else "failed"
 
 
 def shortest(value: float) -> str:
@@ -135,6 +151,50 @@ def providers_failed(error: str) -> str:
 def offline(provider: Provider, error: str) -> str:
     where = f"{provider.type} in metric template {provider.template}" if provider.template else "prometheus"
     return f"{where} not avaiable: {error}"
+
+
+def blamed(question: Question, blame: Blame) -> str:
+    """Ours."""
+    every = blame.application + blame.gateway
+    return (
+        f"{_target(question)}: {blame.gateway:.0f} of {every:.0f} failed requests were answered by the gateway itself, "
+        f"{blame.application:.0f} by the application"
+    )
+
+
+def starved(question: Question, asked: Evidence, requests: float) -> str:
+    """Ours."""
+    return (
+        f"{_target(question)} can't have had a request yet: at this weight up to {asked.first_after} go to the primary "
+        f"first, and there were {requests:.0f}; use weights in steps of 5 or 10, or a longer interval"
+    )
+
+
+def worse(question: Question, compared: Compared) -> str:
+    """Ours."""
+    canary, primary = compared.canary, compared.primary
+    over = f" in over {shortest(compared.bound)}ms" if compared.bound else ""
+    return (
+        f"Halt {_canary(question)} advancement canary {compared.verb} {canary.bad:.0f} of {canary.all:.0f} requests{over} "
+        f"({_percent(canary)}), primary {primary.bad:.0f} of {primary.all:.0f} ({_percent(primary)}): "
+        f"worse by more than {shortest(compared.floor * 100)} percentage points"
+    )
+
+
+def broken(canary: Counts, primary: Counts, *, floor: float, odds: float, alpha: float) -> str:
+    """Ours: what goes into the text of an abort."""
+    return (
+        f"canary failed {canary.bad:.0f} of {canary.all:.0f} requests, primary {primary.bad:.0f} of {primary.all:.0f}; more "
+        f"than {shortest(floor * 100)}% by a sequential likelihood ratio test: odds {odds:.0f}, {1 / alpha:.0f} needed"
+    )
+
+
+def _percent(counts: Counts) -> str:
+    return f"{fixed(100 * counts.share)}%"
+
+
+def _target(question: Question) -> str:
+    return f"{question.target}.{question.payload.namespace}"
 
 
 def _no_traffic(question: Question, name: str) -> str:

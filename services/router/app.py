@@ -174,5 +174,6 @@ def _rules(settings: RouterSettings) -> Rules:
             cluster_domain=settings.cluster_domain,
             apisix_before_3=settings.apisix_before_3,
         ),
+        gateway_workers=settings.gateway_workers,
         cut_off_for=timedelta(seconds=settings.bus_lost_after) if settings.bus_lost_policy == "rollback" else None,
     )

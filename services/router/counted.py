@@ -29,11 +29,16 @@ class Counted:
         whole = queries.success_rate_of_route(self.route, interval)
         return queries.success_rate(self.route, self.nodes, interval), whole
 
-    def duration(self, interval: str) -> tuple[str, str]:
-        """The same."""
+    def duration(self, interval: str, part: str) -> tuple[str, str]:
+        """The same. `part` of the latency is `request` or `upstream`; pods know only their own."""
         if not self.routed:
             return queries.pods_duration(self.namespace, self.target, interval), ""
-        return queries.duration(self.route, self.nodes, interval), queries.duration_of_route(self.route, interval)
+        whole = queries.duration_of_route(self.route, interval, part)
+        return queries.duration(self.route, self.nodes, interval, part), whole
+
+    def blame(self, interval: str) -> str:
+        """Whose answers the failed ones were; pods know only their own."""
+        return queries.blame(self.route, self.nodes, interval) if self.routed else ""
 
     def evidence(self, since: str) -> tuple[str, str, str]:
         """What the canary answered, and what of the whole route has a node, and what of it has reached anybody."""

@@ -1,8 +1,23 @@
-"""How much a rollout may risk on chance: one alpha for all of it, divided among its questions. Pure."""
+"""What speaks for itself: how many requests a step needs, the comparison with the primary, and looks between ticks. Pure.
+
+A rollout risks one alpha on chance, which is divided among its questions.
+"""
+
+import math
+from datetime import datetime, timedelta
+from typing import Final
 
 from services.router.rollout.spec import Spec, next_move
+from services.router.rollout.state import PendingTick, Purpose, Stage
+from services.router.scene import BUILTIN, Scene
+from shared.canary import queries
+from shared.canary.resource import seconds
+from shared.wire import messages as wire
 
-MOST_STEPS = 100
+COMPARISONS: Final = 2
+"""Success and latency."""
+_STRICTEST_FIRST: Final = (wire.NoData.FAIL, wire.NoData.HOLD, wire.NoData.IGNORE)
+MOST_STEPS: Final = 100
 """Weights are whole percents, so more steps are only those of somebody who wrote thousands of iterations."""
 
 
@@ -21,3 +36,76 @@ def alpha_of_a_look(alpha: float, *, steps: int, comparisons: int, looks: int) -
     the step's part, the second a sixth, the third a twelfth; all that ever follow have the whole.
     """
     return alpha / steps / comparisons / ((looks + 1) * (looks + 2))
+
+
+def asked(scene: Scene, tick: PendingTick) -> wire.Evidence | None:
+    """Only where the Canary relies on builtin checks, or says how many requests a step needs."""
+    wanted = scene.canary.model.analysis.min_requests if scene.canary.model.analysis else None
+    policies = {wire.NoData(metric.no_data) for metric in scene.metrics if metric.name in BUILTIN}
+    if not policies and wanted is None:
+        return None
+    started = scene.state.step_started or tick.due
+    since = queries.window(max(tick.due - started, timedelta(seconds=1)))
+    query, nodes_query, route_query = scene.counted.evidence(since)
+    return wire.Evidence(
+        query=query,
+        nodes_query=nodes_query,
+        route_query=route_query,
+        provider=wire.Provider(address=scene.server),
+        first_tick=scene.state.step_ticks == 0,
+        least=wanted or 1,
+        no_data=next((each for each in _STRICTEST_FIRST if each in policies), wire.NoData.FAIL),
+        first_after=first_after(scene.state.weight, scene.workers),
+    )
+
+
+def first_after(weight: int, workers: int) -> int:
+    """How many requests may go to the primary before the canary's first: the gateway deals them out in turn, each
+    worker for itself, and begins anew with each change of the weights."""
+    if not 0 < weight < 50:
+        return 0
+    return (100 - 2 * weight) // math.gcd(100, weight) * workers
+
+
+def comparison(scene: Scene, tick: PendingTick) -> wire.Comparison | None:
+    """The canary against the primary since this step's weight was applied, without the canary's first moments."""
+    compare = scene.canary.model.analysis.compare if scene.canary.model.analysis else None
+    began, step = scene.state.analysis_started, scene.state.step_started
+    if compare is None or began is None or step is None or not scene.routed or scene.state.weight == 100:
+        return None
+    alpha = alpha_of_a_look(
+        compare.alpha, steps=steps(scene.canary.spec), comparisons=COMPARISONS, looks=scene.state.step_ticks
+    )
+    since = max(step, began + timedelta(seconds=seconds(compare.warmup)))
+    made = _sides(scene, since, alpha=alpha, floor=compare.floor)
+    return made.model_copy(update={"latency_floor": compare.latency_floor / 100, "least": compare.min_sample})
+
+
+def glance(scene: Scene, tick: PendingTick) -> wire.Glance | None:
+    """What is looked at until this tick is due; None where nothing is."""
+    wanted = scene.canary.model.analysis.fast_abort if scene.canary.model.analysis else None
+    state, step = scene.state, scene.state.step_started
+    if wanted is None or tick.purpose is not Purpose.ANALYSIS or state.stage is not Stage.JUDGING:
+        return None
+    if step is None or not scene.routed or state.weight == 100:
+        return None
+    named = wire.TickId(revision=tick.revision, seq=tick.seq, due=tick.due)
+    return wire.Glance(
+        id=f"glance/{scene.canary.spec.uid}/{tick.seq}",
+        canary=scene.canary.ref,
+        tick=named,
+        comparison=_sides(scene, step, alpha=wanted.alpha / steps(scene.canary.spec), floor=wanted.floor),
+        every_seconds=max(seconds(wanted.every), 1.0),
+    )
+
+
+def _sides(scene: Scene, since: datetime, *, alpha: float, floor: float) -> wire.Comparison:
+    return wire.Comparison(
+        provider=wire.Provider(address=scene.server),
+        route=scene.route,
+        canary=queries.node_pattern(scene.nodes),
+        primary=queries.node_pattern(scene.primary),
+        since=since,
+        alpha=alpha,
+        floor=floor / 100,
+    )

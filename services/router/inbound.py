@@ -8,10 +8,13 @@ from shared.wire import messages as wire
 def message(received: wire.Fact | wire.Verdict | wire.Nudge) -> Message:
     if not isinstance(received, wire.Verdict):
         return Look(received.id)
-    found = tuple(Check(each.name, Kind(each.kind), Outcome(each.outcome), each.message) for each in received.checks)
+    found = tuple(
+        Check(each.name, Kind(each.kind), Outcome(each.outcome), each.message, each.note or "")
+        for each in received.checks
+    )
     return Judged(
         received.id, received.tick.revision, received.tick.seq, received.tick.due, Purpose(received.purpose),
-        Outcome(received.outcome), found,
+        Outcome(received.outcome), found, received.abort or "",
     )  # fmt: skip
 
 

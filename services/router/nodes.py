@@ -24,17 +24,17 @@ class Node:
     """It belonged to the revision before."""
 
 
-def service_address(canary: Canary, found: Found) -> str:
-    """The canary Service's address where the route resolves by service: one `node` for all its pods; else empty."""
+def service_address(canary: Canary, found: Found, service: str) -> str:
+    """The Service's address where the route resolves by service: one `node` for all its pods; else empty."""
     if not any(routes.resolves_by_service(each, canary.names) for each in found.generated):
         return ""
-    address = json.text(found.services.get(canary.names.canary_service), "spec", "clusterIP")
+    address = json.text(found.services.get(service), "spec", "clusterIP")
     return "" if address == "None" else address
 
 
-def counted(canary: Canary, found: Found, pods: tuple[str, ...]) -> tuple[str, ...]:
-    """Under which addresses the gateway counts the canary's answers now: its Service's, its pods', or both."""
-    address = service_address(canary, found)
+def counted(canary: Canary, found: Found, service: str, pods: tuple[str, ...]) -> tuple[str, ...]:
+    """Under which addresses the gateway counts one side's answers now: its Service's, its pods', or both."""
+    address = service_address(canary, found, service)
     if not address:
         return pods
     both = any(routes.resolves_by_endpoint(each, canary.names) for each in found.generated)

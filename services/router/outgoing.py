@@ -6,17 +6,17 @@ What is kept in memory here only saves work: the stream says what was published,
 import hashlib
 import logging
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from pydantic import ValidationError
 
-from services.router import notices, questions, status
+from services.router import evidence, notices, questions, status
 from services.router.notices import Publication
 from services.router.parse import Canary
 from services.router.ports import Bus
-from services.router.questions import Scene
 from services.router.rollout.state import State
+from services.router.scene import Scene
 from shared.kube import json
 from shared.wire import messages as wire
 from shared.wire import subjects
@@ -94,7 +94,9 @@ class Outgoing:
             self._armed.pop(uid, None)
             return
         question = questions.question(scene, tick)
-        digest = hashlib.sha256(question.model_dump_json().encode()).hexdigest()[:16]
+        glance = evidence.glance(scene, tick)
+        asked = question.model_dump_json() + (glance.model_dump_json() if glance else "")
+        digest = hashlib.sha256(asked.encode()).hexdigest()[:16]
         if self._armed.get(uid) == (tick.seq, digest) or (tick.due <= now and await self._under_way(canary, tick.seq)):
             return
         message = wire.Tick(
@@ -104,6 +106,8 @@ class Outgoing:
             tick=wire.TickId(revision=tick.revision, seq=tick.seq, due=tick.due),
             question=question,
         )
+        if glance and (first := now + timedelta(seconds=glance.every_seconds)) < tick.due:
+            await self._bus.glance(canary.spec.namespace, canary.spec.name, glance, first)
         await self._bus.schedule(canary.spec.namespace, canary.spec.name, message, tick.due)
         self._armed[uid] = (tick.seq, digest)
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from shared.kube.json import Json
 from shared.kube.kinds import Kind
-from shared.wire.messages import Tick
+from shared.wire.messages import Glance, Tick
 
 
 class Writes(Protocol):
@@ -47,4 +47,5 @@ class Bus(Protocol):
         headers: Mapping[str, str] | None = None,
     ) -> None: ...
     async def schedule(self, namespace: str, name: str, message: Tick, due: datetime) -> None: ...
+    async def glance(self, namespace: str, name: str, message: Glance, due: datetime) -> None: ...
     async def last(self, stream: str, subject: str) -> tuple[Mapping[str, str], bytes] | None: ...

@@ -5,7 +5,6 @@ Queries of people are templates with Flagger's variables (`{{ namespace }}`, `{{
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, TypedDict
 
@@ -13,37 +12,21 @@ from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import ValidationError
 
-from services.router import parse, routes
-from services.router.counted import Counted
-from services.router.found import Found
+from services.router import evidence, parse
 from services.router.parse import Canary
 from services.router.revision import webhook_checksum
-from services.router.rollout import reach
 from services.router.rollout.spec import first_gates, gate
-from services.router.rollout.state import PendingTick, Phase, Purpose, State
+from services.router.rollout.state import PendingTick, Phase, Purpose
+from services.router.scene import BUILTIN, SUCCESS_RATE, Scene
 from services.router.status import short
 from shared.canary import queries
 from shared.canary.resource import CanaryMetric, MetricTemplateSpec, seconds
 from shared.kube import json
 from shared.wire import messages as wire
 
-SUCCESS_RATE: Final = "request-success-rate"
-DURATION: Final = "request-duration"
 DEFAULT_INTERVAL: Final = "1m"
 _TEMPLATES: Final = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
 # PromQL is no HTML, so nothing is escaped.
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """What a question is formed from."""
-
-    canary: Canary
-    state: State
-    found: Found
-    nodes: tuple[str, ...]
-    """The canary's `node` values: its pods' addresses seen during the analysis, or its Service's address."""
-    metrics_server: str
 
 
 def question(scene: Scene, tick: PendingTick) -> wire.Question:
@@ -64,6 +47,7 @@ class _Asked(TypedDict, total=False):
     gates: tuple[wire.Hook, ...]
     metrics: tuple[wire.Metric, ...]
     evidence: wire.Evidence | None
+    comparison: wire.Comparison | None
     providers: tuple[wire.Provider, ...]
 
 
@@ -102,21 +86,18 @@ def _analysis(scene: Scene, tick: PendingTick) -> _Asked:
         "hooks": parse.hooks(model, "rollout"),
         "gates": parse.hooks(model, gate(scene.canary.spec, state.weight, state.iterations)),
         "metrics": metrics(scene, tick),
-        "evidence": _evidence(scene, tick),
+        "evidence": evidence.asked(scene, tick),
+        "comparison": evidence.comparison(scene, tick),
     }
-
-
-def _configured(scene: Scene) -> tuple[CanaryMetric, ...]:
-    return scene.canary.model.analysis.metrics if scene.canary.model.analysis else ()
 
 
 def metrics(scene: Scene, tick: PendingTick) -> tuple[wire.Metric, ...]:
     """Every check of the Canary; one that can't be asked carries Flagger's text instead of a query."""
-    builtin = [each for metric in _configured(scene) for each in _own(scene, metric, tick)]
+    builtin = [each for metric in scene.metrics for each in _own(scene, metric, tick)]
     templated = [
         _templated(scene, metric)
-        for metric in _configured(scene)
-        if metric.template_ref or not (metric.name in {SUCCESS_RATE, DURATION} or metric.query)
+        for metric in scene.metrics
+        if metric.template_ref or not (metric.name in BUILTIN or metric.query)
     ]
     return (*builtin, *templated)
 
@@ -124,21 +105,27 @@ def metrics(scene: Scene, tick: PendingTick) -> tuple[wire.Metric, ...]:
 def _own(scene: Scene, metric: CanaryMetric, tick: PendingTick) -> list[wire.Metric]:
     """Builtin and inline checks: asked of the canary's own metrics server."""
     interval, found = _interval(scene, metric, tick), []
-    provider = wire.Provider(address=_server(scene))
-    if metric.name in {SUCCESS_RATE, DURATION}:
-        rate, counted = metric.name == SUCCESS_RATE, _counted(scene)
-        query, fallback = (counted.success_rate if rate else counted.duration)(interval)
+    provider = wire.Provider(address=scene.server)
+    if metric.name in BUILTIN:
+        rate, counted = metric.name == SUCCESS_RATE, scene.counted
+        query, fallback = counted.success_rate(interval) if rate else counted.duration(interval, metric.latency)
         found.append(wire.Metric(
             name=metric.name,
             source=wire.MetricSource.SUCCESS_RATE if rate else wire.MetricSource.DURATION,
             query=query,
             fallback=fallback,
             provider=provider,
+            blame=(rate and counted.blame(interval)) or None,
+            no_data=wire.NoData(metric.no_data),
             **_bounds(metric, lower=rate),
         ))  # fmt: skip
     if metric.query:
         made = wire.Metric(
-            name=metric.name, source=wire.MetricSource.QUERY, provider=provider, **_bounds(metric, lower=False)
+            name=metric.name,
+            source=wire.MetricSource.QUERY,
+            provider=provider,
+            no_data=wire.NoData(metric.no_data),
+            **_bounds(metric, lower=False),
         )
         found.append(_rendered(scene, metric, made, metric.query, f"Prometheus query failed for {metric.name}: "))
     return found
@@ -156,7 +143,8 @@ def _interval(scene: Scene, metric: CanaryMetric, tick: PendingTick) -> str:
 
 
 def _templated(scene: Scene, metric: CanaryMetric) -> wire.Metric:
-    made = wire.Metric(name=metric.name, source=wire.MetricSource.TEMPLATE, **_bounds(metric, lower=False))
+    bounds, no_data = _bounds(metric, lower=False), wire.NoData(metric.no_data)
+    made = wire.Metric(name=metric.name, source=wire.MetricSource.TEMPLATE, no_data=no_data, **bounds)
     reference = metric.template_ref
     if reference is None:
         text = "Metric query failed for no usable metrics template and query were configured"
@@ -213,7 +201,7 @@ def variables(scene: Scene, metric: CanaryMetric) -> dict[str, object]:
         "interval": metric.interval or DEFAULT_INTERVAL,
         "variables": dict(metric.template_variables),
         "canaryNodes": queries.node_pattern(scene.nodes),
-        "primaryNodes": queries.node_pattern(scene.found.primary_nodes),
+        "primaryNodes": queries.node_pattern(scene.primary),
     }
 
 
@@ -225,22 +213,6 @@ def _bounds(metric: CanaryMetric, *, lower: bool) -> dict[str, float | None]:
     return {"lower": threshold, "upper": None} if lower else {"lower": None, "upper": threshold}
 
 
-def _evidence(scene: Scene, tick: PendingTick) -> wire.Evidence | None:
-    """Only where the Canary itself relies on builtin checks."""
-    if not any(metric.name in {SUCCESS_RATE, DURATION} for metric in _configured(scene)):
-        return None
-    started = scene.state.step_started or tick.due
-    since = queries.window(max(tick.due - started, timedelta(seconds=1)))
-    query, nodes_query, route_query = _counted(scene).evidence(since)
-    return wire.Evidence(
-        query=query,
-        nodes_query=nodes_query,
-        route_query=route_query,
-        provider=wire.Provider(address=_server(scene)),
-        first_tick=scene.state.step_ticks == 0,
-    )
-
-
 def _providers(scene: Scene, tick: PendingTick) -> tuple[wire.Provider, ...]:
     """Each provider once, the canary's own metrics server first."""
     found: dict[str, wire.Provider] = {}
@@ -248,18 +220,3 @@ def _providers(scene: Scene, tick: PendingTick) -> tuple[wire.Provider, ...]:
         if metric.provider:
             found.setdefault(metric.provider.model_dump_json(), metric.provider)
     return tuple(found.values())
-
-
-def _server(scene: Scene) -> str:
-    return scene.canary.model.metrics_server or scene.metrics_server
-
-
-def _counted(scene: Scene) -> Counted:
-    generated, spec = scene.found.generated, scene.canary.spec
-    return Counted(
-        namespace=spec.namespace,
-        target=spec.target,
-        route=queries.route_pattern(name for route in generated for name in routes.apisix_names(route, spec.namespace)),
-        nodes=queries.node_pattern(scene.nodes),
-        routed=reach.routed(spec, scene.state),
-    )

@@ -18,12 +18,12 @@ from services.router.outgoing import Outgoing
 from services.router.parse import Canary
 from services.router.patches import merge_patch, whole
 from services.router.ports import Bus, Writes
-from services.router.questions import Scene
 from services.router.rollout import machine
 from services.router.rollout.inputs import Judged, Look, Message
 from services.router.rollout.machine import Decision
 from services.router.rollout.readiness import unready
 from services.router.rollout.state import UNDER_WAY, State, untouched
+from services.router.scene import Scene
 from services.router.schema import FOREIGN
 from services.router.world import World
 from shared.canary import ownership
@@ -48,6 +48,8 @@ class Rules:
     metrics_server: str
     drain: timedelta
     options: Options
+    gateway_workers: int = 1
+    """Worker processes of the gateway, over all its replicas."""
     cut_off_for: timedelta | None = None
     """How long a canary with traffic is held without a bus; None: for as long as it takes."""
 
@@ -210,8 +212,8 @@ class Reconciler:
         return found
 
     def _scene(self, canary: Canary, state: State, found: Found, now: datetime) -> Scene:
-        counted = nodes.counted(canary, found, nodes.own(_nodes(canary, found, now)))
-        return Scene(canary, state, found, counted, self._rules.metrics_server)
+        counted = nodes.counted(canary, found, canary.names.canary_service, nodes.own(_nodes(canary, found, now)))
+        return Scene(canary, state, found, counted, self._rules.metrics_server, self._rules.gateway_workers)
 
     async def _commit(self, canary: Canary, decision: Decision, found: Found, message: Message, now: datetime) -> None:
         """Store the transition against the version it was decided on; a lost race is decided anew."""

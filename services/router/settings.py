@@ -39,6 +39,12 @@ class RouterSettings(BusSettings, KubeSettings, ServiceSettings):
         description="Follow ConfigMaps and Secrets of targets as part of their revision, as Flagger's "
         "`-enable-config-tracking`. False needs no rights on them.",
     )
+    gateway_workers: int = Field(
+        default=1,
+        ge=1,
+        description="nginx worker processes of APISIX, over all its replicas. Each deals its own requests out in turn, so many "
+        "workers and a small weight can leave a canary without any; a warning says when that is so.",
+    )
     drain_seconds: float = Field(
         default=10.0,
         ge=0,

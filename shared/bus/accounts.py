@@ -8,7 +8,8 @@ publish its own subjects, pull from its own durables and hear its own inbox, not
   ordered consumers nor key-value watches. The same right is harmless in PUBLIC, where there is nothing to forge.
 * A pull consumer's rights are three: INFO, MSG.NEXT and the ACK subjects. Wildcards stand for whole tokens only.
 * A denied request looks like a timeout to the client; the server's error reaches the log through `broker`.
-* Whoever may publish a schedule into TICK can have any subject of TICK published; that is the router's right anyway.
+* Whoever may publish a schedule into TICK can have any subject of TICK published; that is the router's right anyway,
+  and the analyzer, who schedules its next look, could ask nobody but itself.
 * The read-only user may hear `_INBOX.>`, the default of every client; all that it could overhear there is public.
 """
 
@@ -113,6 +114,7 @@ USERS: Final[tuple[User, ...]] = (
         subjects.INBOX_PUBLISHED,
         subjects.TICKS,
         subjects.SCHEDULES,
+        subjects.GLANCE_SCHEDULES,
         subjects.ROLLOUTS,
         subjects.NOTICES,
         # How many partitions there are is seen by their durables, and all durables of the inbox are the router's.
@@ -121,7 +123,14 @@ USERS: Final[tuple[User, ...]] = (
         *_direct(subjects.ROLLOUT_STREAM),
         *_direct(subjects.TICK_STREAM),
     ),
-    _service("analyzer", subjects.INBOX_PUBLISHED, *_pull(subjects.TICK_STREAM, subjects.ANALYZER_DURABLE), *_MARKERS),
+    _service(
+        "analyzer",
+        subjects.INBOX_PUBLISHED,
+        subjects.GLANCE_SCHEDULES,
+        *_pull(subjects.TICK_STREAM, subjects.ANALYZER_DURABLE),
+        *_pull(subjects.TICK_STREAM, subjects.GLANCES_DURABLE),
+        *_MARKERS,
+    ),
     _service("notifier", *_NOTIFIER, *_MARKERS),
     _bootstrap("public-bootstrap", PUBLIC),
     User(

@@ -20,7 +20,7 @@ from shared.errors import Never, RetryLater
 from shared.runtime import telemetry
 from shared.runtime.serve import Runtime
 from shared.wire import subjects
-from shared.wire.messages import CloudEvent, Tick
+from shared.wire.messages import CloudEvent, Glance, Tick
 
 TIMEOUT: Final = 5.0
 """Seconds for the server's acknowledgement; usually it takes less than one millisecond."""
@@ -75,6 +75,16 @@ class Publisher:
             message,
             stream=subjects.TICK_STREAM,
             headers={"Nats-Schedule": f"@at {at}", "Nats-Schedule-Target": target},
+        )
+
+    async def glance(self, namespace: str, name: str, message: Glance, due: datetime) -> None:
+        """Lets NATS deliver this look when it's due, in place of any other that waits for this canary."""
+        at = due.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        await self.publish(
+            subjects.glance_schedule(namespace, name),
+            message,
+            stream=subjects.TICK_STREAM,
+            headers={"Nats-Schedule": f"@at {at}", "Nats-Schedule-Target": subjects.glance(namespace, name)},
         )
 
     async def unschedule(self, namespace: str, name: str) -> None:

@@ -88,6 +88,15 @@ _OTHERS: Final = (
         max_ack_pending=4096,
         asked_anew=True,
     ),
+    # A look that is lost is followed by the tick, which sees the same.
+    Durable(
+        stream=subjects.TICK_STREAM,
+        name=subjects.GLANCES_DURABLE,
+        filter_subject=subjects.GLANCES,
+        ack_wait=15.0,
+        max_ack_pending=4096,
+        asked_anew=True,
+    ),
     *(
         Durable(stream=subjects.NOTICE_STREAM, name=name, max_ack_pending=256)
         for name in (subjects.EVENTS_DURABLE, subjects.ALERTS_DURABLE, subjects.WEBHOOKS_DURABLE)
@@ -126,8 +135,8 @@ def streams(replicas: int, partitions: int = PARTITIONS) -> tuple[Config, ...]:
     }
     tick: Config = {
         "name": subjects.TICK_STREAM,
-        "description": "Ticks that wait for their time, and those that are due.",
-        "subjects": [subjects.TICKS, subjects.SCHEDULES],
+        "description": "Ticks that wait for their time, and those that are due; looks between them likewise.",
+        "subjects": [subjects.TICKS, subjects.SCHEDULES, subjects.GLANCES, subjects.GLANCE_SCHEDULES],
         "retention": "workqueue",
         "max_msgs_per_subject": 1,  # a newer tick of a canary replaces the older one
         # It can't refuse new ones instead, which isn't allowed beside schedules (measured: 10052). It drops the oldest, whose

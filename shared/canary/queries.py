@@ -78,14 +78,41 @@ def success_rate_of_route(route_regex: str, interval: str) -> str:
     return _percent(_grown(good, interval), _grown(every, interval))
 
 
-def duration(route_regex: str, node_regex: str, interval: str) -> str:
-    """99th percentile of the canary's request latency within the interval, in milliseconds."""
-    return _p99(_series(f"{_LATENCY}_bucket", route_regex, 'type="request"', _node(node_regex)), interval)
+def duration(route_regex: str, node_regex: str, interval: str, part: str = "request") -> str:
+    """99th percentile of the canary's latency within the interval, in milliseconds.
+
+    `part` is `request`, all of it with the transfer to the client, or `upstream`, what the node took.
+    """
+    return _p99(_series(f"{_LATENCY}_bucket", route_regex, f'type="{part}"', _node(node_regex)), interval)
 
 
-def duration_of_route(route_regex: str, interval: str) -> str:
+def duration_of_route(route_regex: str, interval: str, part: str = "request") -> str:
     """The same over primary and canary together."""
-    return _p99(_series(f"{_LATENCY}_bucket", route_regex, 'type="request"'), interval)
+    return _p99(_series(f"{_LATENCY}_bucket", route_regex, f'type="{part}"'), interval)
+
+
+def blame(route_regex: str, node_regex: str, interval: str) -> str:
+    """How many of the canary's requests failed within the interval, `by` whose answer: application or gateway.
+
+    The gateway's are those without a node, and where it says so (`response_source`, APISIX from 3.17 on) those that it
+    made up itself because the node refused or took too long. Elsewhere a node's failures are the application's.
+    """
+    failed = 'code=~"5.."'
+    made = 'response_source=~"nginx|apisix"'
+    own = _grown(_series(_STATUS, route_regex, _node(node_regex), failed, made.replace("=~", "!~")), interval)
+    given = _grown(_series(_STATUS, route_regex, _node(node_regex), failed, made), interval)
+    lost = _grown(_series(_STATUS, route_regex, 'node=""', failed), interval)
+    return f"{_named(f'sum({own})', 'application')} or {_named(f'sum({given} or {lost})', 'gateway')}"
+
+
+def statuses(route_regex: str, since: str) -> str:
+    """Answers of the whole route since then, by `node` and `code`; a comparison sorts them itself."""
+    return f"sum by (node, code) ({_grown_anew(_series(_STATUS, route_regex), since)})"
+
+
+def latencies(route_regex: str, since: str) -> str:
+    """Requests of the whole route since then that took an upstream no longer than `le`, by `node`."""
+    return f"sum by (node, le) ({_grown_anew(_series(f'{_LATENCY}_bucket', route_regex, _UPSTREAM), since)})"
 
 
 def evidence(route_regex: str, node_regex: str, since: str) -> str:
@@ -150,6 +177,22 @@ def _grown(series: str, since: str) -> str:
     """
     now = f"last_over_time({series}[{LOOKBACK}])"
     return f"({now} - last_over_time({series}[{LOOKBACK}] offset {since}) >= 0 or {now})"
+
+
+def _grown_anew(series: str, since: str) -> str:
+    """The same, but what came after a restart of the gateway, if there was one: so numbers still fit each other.
+
+    A counter that is less now, or was less in between, has begun anew.
+    """
+    now, before = f"last_over_time({series}[{LOOKBACK}])", f"last_over_time({series}[{LOOKBACK}] offset {since})"
+    whole = (
+        f"{now} - {before} unless min_over_time({series}[{since}]) - {before} < 0 unless resets({series}[{since}]) > 0"
+    )
+    return f"({whole} or {now})"
+
+
+def _named(query: str, name: str) -> str:
+    return f'label_replace({query}, "by", "{name}", "", "")'
 
 
 def _percent(part: str, whole: str) -> str:

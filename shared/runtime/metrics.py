@@ -16,6 +16,7 @@ CounterName = Literal[
     "serinus_facts_published_total",
     "serinus_watch_restarts_total",
     "serinus_verdicts_total",
+    "serinus_checks_total",
     "serinus_kubernetes_writes_total",
     "serinus_prometheus_errors_total",
     "serinus_alerts_total",
@@ -183,6 +184,13 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         labels=("outcome",),
         services=("analyzer",),
         meaning="Verdicts by outcome: pass, fail, hold, error.",
+    ),
+    Metric(
+        name="serinus_checks_total",
+        kind="counter",
+        labels=("outcome",),
+        services=("analyzer",),
+        meaning="Checks by numbers and what came of them: passed, failed, no_data, held, error. Without values is no_data, whatever it counts as.",
     ),
     Metric(
         name="serinus_kubernetes_writes_total",

@@ -108,6 +108,14 @@ class MetricSource(StrEnum):
     TEMPLATE = "template"
 
 
+class NoData(StrEnum):
+    """What a metric without values means. `ignore` passes, as long as something else was judged."""
+
+    FAIL = "fail"
+    HOLD = "hold"
+    IGNORE = "ignore"
+
+
 class Metric(Model):
     """One metric check with everything needed to judge it."""
 
@@ -120,6 +128,13 @@ class Metric(Model):
     lower: float | None = Field(default=None, description="Fail below. Inclusive bound: equal passes.")
     upper: float | None = Field(default=None, description="Fail above. Inclusive bound: equal passes.")
     provider: Provider | None = None
+    no_data: NoData | None = Field(
+        default=None, description="What it means that there are no values; `fail` by default."
+    )
+    blame: str | None = Field(
+        default=None,
+        description="Asked when it failed: failed requests `by` the application and by the gateway itself.",
+    )
     error: str = Field(
         default="",
         description="The router couldn't form the question (missing template, render error): Flagger's text.",
@@ -134,6 +149,28 @@ class Evidence(Model):
     route_query: str = Field(description="The same count over the whole route, used where the label is off.")
     provider: Provider
     first_tick: bool = Field(description="True on the first tick of a step: no movement then is `hold`, later `fail`.")
+    least: int | None = Field(
+        default=None, description="Requests that are enough, 1 by default. Some, but fewer, are `hold`."
+    )
+    no_data: NoData | None = Field(default=None, description="What none at all means from the second tick on.")
+    first_after: int | None = Field(
+        default=None,
+        description="Requests that the gateway's round robin may give to the primary before the canary's first.",
+    )
+
+
+class Comparison(Model):
+    """Canary against primary, by what the gateway counted of either since a moment. Floors are parts of 1."""
+
+    provider: Provider
+    route: str = Field(description="Pattern of the route label.")
+    canary: str = Field(description="Pattern of the canary's node labels.")
+    primary: str = Field(description="Pattern of the primary's.")
+    since: datetime
+    alpha: float = Field(description="What this one question may risk.")
+    floor: float = Field(description="By how much the canary may fail more (compared), or at all (glanced at).")
+    latency_floor: float = Field(default=1.0, description="By how much more of its requests may be slow.")
+    least: int = Field(default=1, description="Requests that both sides need.")
 
 
 class Purpose(StrEnum):
@@ -163,6 +200,7 @@ class Question(Model):
     gates: tuple[Hook, ...] = ()
     metrics: tuple[Metric, ...] = ()
     evidence: Evidence | None = None
+    comparison: Comparison | None = None
     providers: tuple[Provider, ...] = Field(default=(), description="Of purpose `providers`: who must answer.")
     failed_before: int = Field(default=0, description="failedChecks when the question was asked; for texts only.")
 
@@ -184,6 +222,17 @@ class Tick(Message):
     question: Question
 
 
+class Glance(Message):
+    """A look between two ticks, which can end the rollout and nothing else. Router → (held by NATS) → analyzer, which
+    has NATS hold the next one, until the tick is due."""
+
+    kind: Literal["glance"] = "glance"
+    canary: CanaryRef
+    tick: TickId = Field(description="The tick that is waited for: only while that is so a glance means anything.")
+    comparison: Comparison
+    every_seconds: float
+
+
 class Outcome(StrEnum):
     """One check's or one verdict's outcome. Only `pass` ever advances anything."""
 
@@ -191,6 +240,13 @@ class Outcome(StrEnum):
     FAIL = "fail"
     HOLD = "hold"
     ERROR = "error"
+
+
+class Blame(Model):
+    """Whose answers the failed requests got."""
+
+    application: float
+    gateway: float = Field(description="No upstream was reached, or the gateway gave up on it.")
 
 
 class CheckKind(StrEnum):
@@ -217,6 +273,9 @@ class Check(Model):
     reason: str = Field(
         default="", description="For people, beyond the text: cause of an error, a warning, a fallback."
     )
+    no_data: bool | None = Field(default=None, description="True where there were no values.")
+    note: str | None = Field(default=None, description="A warning told as an event of its own, once.")
+    blame: Blame | None = None
 
 
 class Verdict(Message):
@@ -231,6 +290,7 @@ class Verdict(Message):
     purpose: Purpose
     outcome: Outcome
     checks: tuple[Check, ...] = ()
+    abort: str | None = Field(default=None, description="Why the rollout must end at once: of a glance only.")
     judged_by: str = Field(default="", description="Analyzer replica (host name and process id), for people.")
 
 

@@ -16,6 +16,7 @@ PUBLIC_STREAM: Final = "PUBLIC_ROLLOUTS"
 MARKER_BUCKET: Final = "serinus-markers"
 
 ANALYZER_DURABLE: Final = "analyzer"
+GLANCES_DURABLE: Final = "analyzer-glances"
 EVENTS_DURABLE: Final = "notifier-events"
 ALERTS_DURABLE: Final = "notifier-alerts"
 WEBHOOKS_DURABLE: Final = "notifier-webhooks"
@@ -23,6 +24,8 @@ WEBHOOKS_DURABLE: Final = "notifier-webhooks"
 INBOX_PUBLISHED: Final = "serinus.inbox.*.*"
 TICKS: Final = "serinus.tick.*.*"
 SCHEDULES: Final = "serinus.schedule.*.*"
+GLANCES: Final = "serinus.glance.*.*"
+GLANCE_SCHEDULES: Final = "serinus.glance-schedule.*.*"
 ROLLOUTS: Final = "serinus.rollout.v1.*.*.*"
 NOTICES: Final = "serinus.notice.v1.*.*"
 DEAD: Final = "serinus.dead.>"
@@ -74,6 +77,16 @@ def tick(namespace: str, canary: str) -> str:
 def schedule(namespace: str, canary: str) -> str:
     """Where a tick waits for its due time, held by the server."""
     return f"serinus.schedule.{token(namespace)}.{token(canary)}"
+
+
+def glance(namespace: str, canary: str) -> str:
+    """Where a look between two ticks appears when its time has come."""
+    return f"serinus.glance.{token(namespace)}.{token(canary)}"
+
+
+def glance_schedule(namespace: str, canary: str) -> str:
+    """Where it waits for that, held by the server."""
+    return f"serinus.glance-schedule.{token(namespace)}.{token(canary)}"
 
 
 def rollout(namespace: str, canary: str, event_type: str) -> str:

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from shared.errors import RetryLater
 from shared.wire import subjects
-from shared.wire.messages import CloudEvent, Notice, Tick
+from shared.wire.messages import CloudEvent, Glance, Notice, Tick
 from tests.fakes.cluster import Crash
 
 
@@ -19,6 +19,7 @@ class FakeBus:
         self.placed: list[tuple[str, str]] = []  # stream and id of each stored message
         self.ids: set[str] = set()
         self.ticks: dict[tuple[str, str], Tick] = {}
+        self.glances: dict[tuple[str, str], tuple[Glance, datetime]] = {}
         self.calls = 0
         self.crash_at: int | None = None
         self.away = False
@@ -43,6 +44,11 @@ class FakeBus:
     async def schedule(self, namespace: str, name: str, message: Tick, due: datetime) -> None:
         self._reach()
         self.ticks[namespace, name] = message
+        self._count()
+
+    async def glance(self, namespace: str, name: str, message: Glance, due: datetime) -> None:
+        self._reach()
+        self.glances[namespace, name] = (message, due)
         self._count()
 
     async def last(self, stream: str, subject: str) -> tuple[Mapping[str, str], bytes] | None:

@@ -22,8 +22,8 @@ _PRODUCT = ("services", "shared")
 _LINES = {"services": 300, "shared": 300, "cli": 300, "sandbox": 300, "tools": 300, "examples": 300, "tests": 400}
 _FUNCTION = 50
 _EXCUSED = {
-    "shared/runtime/metrics.py": (350, "the catalogue: a metric's name, labels and meaning stay together"),
-    "shared/wire/messages.py": (400, "every message on one page, and no logic"),
+    "shared/runtime/metrics.py": (380, "the catalogue: a metric's name, labels and meaning stay together"),
+    "shared/wire/messages.py": (430, "every message on one page, and no logic"),
     "shared/bus/streams.py:streams": (70, "one literal: the streams side by side"),
 }
 """Over budget → up to how much, and why."""

@@ -54,8 +54,12 @@ def approve(c: Context) -> Step:
 
 def judge(c: Context) -> Step:
     """The heart: one verdict on a canary that is being analysed."""
+    if c.verdict.abort:
+        return ending.rolled_back(c, c.state, (texts.fast_aborted(c.spec, c.verdict.abort),))
     state = replace(forget(c.state, "open:"), step_ticks=c.state.step_ticks + 1)
-    state, drafts = _unmeasured(c, state, told(c, Kind.ROLLBACK, Kind.HOOK, Kind.METRIC, Kind.EVIDENCE))
+    state, notes = _noted(c, state)
+    drafts = (*told(c, Kind.ROLLBACK, Kind.HOOK, Kind.METRIC, Kind.EVIDENCE), *notes)
+    state, drafts = _unmeasured(c, state, drafts)
     if any(check.outcome is Outcome.PASS for check in c.verdict.of(Kind.ROLLBACK)):
         return ending.rolled_back(c, state, (*drafts, texts.manual_rollback(c.spec)))
     if c.verdict.outcome in {Outcome.FAIL, Outcome.ERROR}:
@@ -66,6 +70,16 @@ def judge(c: Context) -> Step:
     if c.verdict.outcome is Outcome.HOLD:
         return _held(c, state, drafts)
     return _passed(c, state, drafts)
+
+
+def _noted(c: Context, state: State) -> tuple[State, tuple[Draft, ...]]:
+    """What checks say beside their outcome, each sentence once."""
+    drafts: tuple[Draft, ...] = ()
+    for check in c.verdict.checks:
+        step = once(replace(c, state=state), f"note:{check.name}", texts.warning(Event.WARNING, check.note))
+        if check.note and step:
+            state, drafts = step.state, (*drafts, *step.events)
+    return state, drafts
 
 
 def _unmeasured(c: Context, state: State, drafts: tuple[Draft, ...]) -> tuple[State, tuple[Draft, ...]]:

@@ -39,6 +39,8 @@ class Check:
     kind: Kind
     outcome: Outcome
     message: str = ""
+    note: str = ""
+    """A warning beside it, told once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ class Judged:
     purpose: Purpose
     outcome: Outcome
     checks: tuple[Check, ...] = ()
+    abort: str = ""
+    """Why the rollout must end at once: of a look between two ticks, which says nothing else."""
 
     def of(self, kind: Kind) -> tuple[Check, ...]:
         return tuple(check for check in self.checks if check.kind is kind)

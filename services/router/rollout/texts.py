@@ -148,6 +148,12 @@ def abandoned(spec: Spec) -> Draft:
     return warning(Event.ROLLING_BACK, f"Rolling back {spec.canary_ref} cut off from the bus", alert)
 
 
+def fast_aborted(spec: Spec, why: str) -> Draft:
+    """Ours: `analysis.fastAbort`."""
+    alert = AlertDraft("error", f"Rolling back, fast abort: {why}")
+    return warning(Event.ROLLING_BACK, f"Rolling back {spec.canary_ref} fast abort: {why}", alert)
+
+
 def failed(spec: Spec) -> Draft:
     return warning(Event.FAILED, f"Canary failed! Scaling down {spec.canary_ref}")
 

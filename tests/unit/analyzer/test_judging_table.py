@@ -24,6 +24,7 @@ from tests.unit.analyzer.asked import (
     template,
     tick,
 )
+from tests.unit.analyzer.test_comparing import ASKED, BAD
 from tests.unit.analyzer.world import World
 from tests.unit.router.stage import UNREADY, Stage, initialized, progressing, spec
 
@@ -123,6 +124,24 @@ SCENES: Final[dict[str, Scene]] = {
     ),
     "canary or primary is not ready": Scene(stage=lambda: initialized().world(revision="r2", canary=UNREADY)),
     "the bus is gone": Scene(stage=lambda: progressing().world(cut_off=True)),
+    "the canary itself answered fewer requests": Scene(
+        asked={"metrics": (success_rate(),), "evidence": EVIDENCE.model_copy(update={"least": 200})},
+        answers={"rate": Answer(value=100.0), "own": Answer(value=50.0)},
+    ),
+    "no values for one with `noData: hold`": Scene(
+        asked={"metrics": (success_rate(no_data="hold"),)}, answers={"rate": Answer()}
+    ),
+    "nothing but metrics with `noData: ignore`": Scene(
+        asked={"metrics": (success_rate(no_data="ignore"),)}, answers={"rate": Answer()}
+    ),
+    "`compare`: the canary is worse": Scene(asked={"comparison": ASKED}, answers={"sum by ": BAD}),
+    "`compare`: fewer requests": Scene(asked={"comparison": ASKED}, answers={"sum by ": Answer()}),
+    "another controller writes": Scene(
+        stage=lambda: progressing().world(hold="another controller (flagger) writes this Canary")
+    ),
+    "the installed CRD drops": Scene(
+        stage=lambda: progressing().world(hold="the installed Canary CRD drops our status fields: stage")
+    ),
     "source route, target": Scene(
         stage=lambda: progressing().world(problem="apisixroute x get query error: not found")
     ),

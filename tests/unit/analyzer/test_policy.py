@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.analyzer import policy
+from services.analyzer import evidence, policy
 from services.analyzer.policy import Answer, Fault, Reply, Sightings
 from shared.wire.messages import (
     Check,
@@ -169,7 +169,7 @@ def test_an_api_server_that_is_away_holds_and_says_why() -> None:
     check = judged(template(), AWAY)
     assert (check.outcome, check.message, check.reason) == (Outcome.HOLD, "", AWAY.error)
     asked = Sightings(own=AWAY, nodes=AWAY, route=AWAY)
-    assert policy.judge_evidence(question(), EVIDENCE, asked, ()).outcome is Outcome.HOLD
+    assert evidence.judge_evidence(question(), EVIDENCE, asked, ()).outcome is Outcome.HOLD
 
 
 @pytest.mark.parametrize(
@@ -189,9 +189,9 @@ def test_without_node_labels_the_route_is_judged_and_people_are_warned() -> None
     assert policy.query_of(success_rate(), LABEL_OFF) == "rate of route"
     check = judged(success_rate(), Answer(value=100.0), LABEL_OFF, EVIDENCE)
     assert (check.outcome, check.query, check.reason) == (Outcome.PASS, "rate of route", policy.LABEL_OFF)
-    evidence = policy.judge_evidence(question(), EVIDENCE, LABEL_OFF, ())
-    assert (evidence.outcome, evidence.query, evidence.value) == (Outcome.PASS, "route", 42.0)
-    assert evidence.reason == policy.LABEL_OFF
+    check = evidence.judge_evidence(question(), EVIDENCE, LABEL_OFF, ())
+    assert (check.outcome, check.query, check.value) == (Outcome.PASS, "route", 42.0)
+    assert check.reason == policy.LABEL_OFF
 
 
 @pytest.mark.parametrize("seen", [None, MOVED, STILL, UNSERVED, Sightings(own=ZERO, nodes=DEAD, route=SOME)])
@@ -207,27 +207,27 @@ def test_otherwise_the_own_query_is_asked(seen: Sightings | None) -> None:
         (FIRST, MOVED, Outcome.PASS, ""),
         (FIRST, STILL, Outcome.HOLD, policy.NOT_MOVED),
         (FIRST, UNSERVED, Outcome.HOLD, policy.NOT_MOVED),
-        (EVIDENCE, STILL, Outcome.FAIL, policy.NOT_SERVED),
-        (EVIDENCE, UNSERVED, Outcome.FAIL, policy.NOT_SERVED),
+        (EVIDENCE, STILL, Outcome.FAIL, evidence.NOT_SERVED),
+        (EVIDENCE, UNSERVED, Outcome.FAIL, evidence.NOT_SERVED),
         (FIRST, Sightings(own=DEAD, nodes=SOME, route=SOME), Outcome.ERROR, DEAD.error),
         (FIRST, Sightings(own=ZERO, nodes=DEAD, route=SOME), Outcome.ERROR, DEAD.error),
         (EVIDENCE, Sightings(own=SOME, nodes=DEAD, route=DEAD), Outcome.PASS, ""),
-        (EVIDENCE, Sightings(own=Answer(value=-1.0), nodes=SOME, route=SOME), Outcome.FAIL, policy.NOT_SERVED),
+        (EVIDENCE, Sightings(own=Answer(value=-1.0), nodes=SOME, route=SOME), Outcome.FAIL, evidence.NOT_SERVED),
     ],
 )
 def test_evidence(asked: Evidence, seen: Sightings, outcome: Outcome, reason: str) -> None:
-    check = policy.judge_evidence(question(), asked, seen, ())
+    check = evidence.judge_evidence(question(), asked, seen, ())
     assert (check.kind, check.outcome, check.reason) == (CheckKind.EVIDENCE, outcome, reason)
 
 
 def test_evidence_says_nothing_that_a_metric_has_said() -> None:
     text = f"{SILENT} request-success-rate {QUIET}: running query failed: no values found"
-    assert policy.judge_evidence(question(), EVIDENCE, STILL, ()).message == text
+    assert evidence.judge_evidence(question(), EVIDENCE, STILL, ()).message == text
     said = judged(success_rate(), NOTHING, STILL, EVIDENCE)
-    assert policy.judge_evidence(question(), EVIDENCE, STILL, (said,)).message == ""
+    assert evidence.judge_evidence(question(), EVIDENCE, STILL, (said,)).message == ""
     dead = Sightings(own=DEAD, nodes=DEAD, route=DEAD)
     said = judged(success_rate(), DEAD, dead, EVIDENCE)
-    silent = policy.judge_evidence(question(), EVIDENCE, dead, (said,))
+    silent = evidence.judge_evidence(question(), EVIDENCE, dead, (said,))
     assert (silent.outcome, silent.message) == (Outcome.ERROR, "")
 
 
@@ -340,5 +340,5 @@ def test_only_a_number_within_bounds_passes(
         assert check.message == ""
     elif check.outcome is not Outcome.HOLD:
         assert check.message
-    if seen and policy.judge_evidence(question(), asked, seen, ()).outcome is Outcome.PASS:
+    if seen and evidence.judge_evidence(question(), asked, seen, ()).outcome is Outcome.PASS:
         assert seen.own.count > 0 or seen.label_off

@@ -11,7 +11,7 @@ from services.analyzer.policy import Answer, Reply
 from shared.bus.markers import State
 from shared.errors import RetryLater
 from shared.runtime.metrics import CounterName, HistogramName
-from shared.wire.messages import Hook, HookPayload, Provider, Verdict
+from shared.wire.messages import Glance, Hook, HookPayload, Provider, Verdict
 from tests.unit.analyzer.asked import DUE
 
 
@@ -25,6 +25,7 @@ class World:
     notes: dict[str, str] = field(default_factory=dict)
     begun: set[str] = field(default_factory=set)
     verdicts: list[Verdict] = field(default_factory=list)
+    glances: list[tuple[Glance, datetime]] = field(default_factory=list)
     counted: list[tuple[str, object]] = field(default_factory=list)
     away: str = ""
     under_way: int = 0
@@ -34,6 +35,11 @@ class World:
         self.log.append(f"ask {query}")
         await self._a_moment()
         return self.answers.get(query, Answer(value=100.0))
+
+    async def rows(self, provider: Provider, query: str) -> Answer:
+        self.log.append(f"rows {query}")
+        await self._a_moment()
+        return self.answers.get(query.partition("(")[0], Answer())
 
     async def call(self, hook: Hook, payload: HookPayload, *, event_id: str, repeated: bool) -> Reply:
         self.log.append(f"call {hook.name}{' again' if repeated else ''}")
@@ -61,6 +67,11 @@ class World:
         assert isinstance(message, Verdict)
         assert (subject, stream, message_id) == ("serinus.inbox.test.podinfo-canary", "INBOX", message.id)
         self.verdicts.append(message)
+
+    async def glance(self, namespace: str, name: str, message: Glance, due: datetime) -> None:
+        if self.away == "publish":
+            raise RetryLater("no bus")
+        self.glances.append((message, due))
 
     def inc(self, name: CounterName, amount: float = 1.0, /, **labels: str) -> None:
         self.counted.append((name, labels))

@@ -1,11 +1,38 @@
-"""How a rollout's alpha is divided."""
+"""How many requests a step needs, what is compared, and how a rollout's alpha is divided."""
 
 import math
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from services.router import evidence, parse, questions
 from services.router.evidence import alpha_of_a_look, steps
+from services.router.found import Found, RouteFound
 from services.router.rollout.spec import Spec
+from services.router.rollout.state import PendingTick, Phase, Purpose, Stage, State
+from services.router.scene import Scene
+from shared.canary import queries
+from shared.wire import messages as wire
+from tests.story.theatre import guide
+from tests.unit.router.stage import START
+
+ROUTE = {"metadata": {"name": "podinfo-podinfo-canary"}, "spec": {"http": [{"name": "method"}]}}
+DUE = START + timedelta(seconds=60)
+TICK = PendingTick(1, DUE, Purpose.ANALYSIS, "r2")
+STATE = State(
+    phase=Phase.PROGRESSING, stage=Stage.JUDGING, weight=10, revision="r2", analysis_started=START, step_started=START,
+    tick=TICK,
+)  # fmt: skip
+
+
+def scene(state: State = STATE, workers: int = 1, **analysis: Any) -> Scene:
+    canary = guide("canary")
+    canary["spec"]["analysis"].update(analysis)
+    found = Found(routes={"podinfo": RouteFound(generated=ROUTE)}, primary_nodes=("10.0.0.1",))
+    read = parse.canary(canary, timedelta())
+    return Scene(read, state, found, ("10.0.0.9",), "http://prometheus.default", workers)
 
 
 def _spec(step: int = 0, weights: tuple[int, ...] = (), most: int = 100) -> Spec:
@@ -24,3 +51,89 @@ def test_all_looks_of_all_steps_together_risk_alpha() -> None:
     assert looks[0] == pytest.approx(0.05 / 4 / 2 / 2)
     assert math.isclose(4 * 2 * sum(looks), 0.05, rel_tol=1e-4)
     assert 4 * 2 * sum(looks) <= 0.05
+
+
+def test_a_plain_canary_needs_one_request_and_compares_nothing() -> None:
+    asked = questions.question(scene(), TICK)
+    assert asked.evidence is not None
+    assert (asked.evidence.least, asked.evidence.no_data, asked.comparison) == (1, "fail", None)
+    assert evidence.glance(scene(), TICK) is None
+    assert [metric.no_data for metric in asked.metrics] == ["fail"] * len(asked.metrics)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"), [(["hold", "ignore"], "hold"), (["ignore", "fail"], "fail"), (["ignore", "ignore"], "ignore")]
+)  # fmt: skip
+def test_lack_of_requests_is_what_the_strictest_builtin_says(words: list[str], expected: str) -> None:
+    names = ("request-success-rate", "request-duration")
+    asked = evidence.asked(scene(metrics=[{"name": n, "noData": w} for n, w in zip(names, words, strict=True)]), TICK)
+    assert asked is not None
+    assert asked.no_data == expected
+
+
+def test_requests_may_be_required_where_there_is_no_builtin_check() -> None:
+    assert evidence.asked(scene(metrics=[]), TICK) is None
+    asked = evidence.asked(scene(metrics=[], minRequests=200), TICK)
+    assert asked is not None
+    assert asked.least == 200
+
+
+@pytest.mark.parametrize(
+    ("weight", "workers", "expected"),
+    [(5, 1, 18), (10, 1, 8), (3, 1, 94), (1, 1, 98), (1, 4, 392), (50, 4, 0), (90, 1, 0), (0, 1, 0)],
+)
+def test_the_gateway_gives_the_primary_so_many_requests_first(weight: int, workers: int, expected: int) -> None:
+    """As measured on the real gateway: the first four."""
+    assert evidence.first_after(weight, workers) == expected
+
+
+def test_the_canary_is_compared_with_the_primary_since_its_step_began() -> None:
+    later = replace(STATE, step_started=START + timedelta(minutes=2), step_ticks=1)
+    asked = evidence.comparison(scene(later, compare={}), TICK)
+    assert asked == wire.Comparison(
+        provider=wire.Provider(address="http://prometheus.default"),
+        route=queries.route_pattern(["test_podinfo-podinfo-canary_method"]),
+        canary=queries.node_pattern(["10.0.0.9"]),
+        primary=queries.node_pattern(["10.0.0.1"]),
+        since=START + timedelta(minutes=2),
+        alpha=0.05 / 5 / 2 / 6,
+        floor=0.01,
+        latency_floor=0.05,
+        least=50,
+    )
+
+
+def test_a_canarys_first_moments_are_not_compared() -> None:
+    asked = evidence.comparison(scene(compare={"warmup": "30s"}), TICK)
+    assert asked is not None
+    assert asked.since == START + timedelta(seconds=30)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        replace(STATE, weight=100),
+        replace(STATE, weight=0),
+        replace(STATE, step_started=None),
+        replace(STATE, stage=Stage.COPYING),
+    ],
+)
+def test_where_one_side_answers_nobody_nothing_is_looked_at_between_ticks(state: State) -> None:
+    assert evidence.glance(scene(state, fastAbort={}), TICK) is None
+
+
+def test_what_is_looked_at_between_ticks() -> None:
+    glance = evidence.glance(scene(fastAbort={"alpha": 0.01, "floor": 20, "every": "500ms"}), TICK)
+    assert glance is not None
+    assert (glance.every_seconds, glance.tick.due, glance.comparison.since) == (1.0, DUE, START)
+    assert (glance.comparison.alpha, glance.comparison.floor) == (0.002, 0.2)
+
+
+def test_failures_are_asked_apart_and_latency_may_be_the_workloads_own() -> None:
+    rate, duration = questions.metrics(scene(metrics=[
+        {"name": "request-success-rate"}, {"name": "request-duration", "latency": "upstream"},
+    ]), TICK)  # fmt: skip
+    assert 'response_source=~"nginx|apisix"' in (rate.blame or "")
+    assert 'type="upstream"' in duration.query
+    assert 'type="upstream"' in duration.fallback
+    assert duration.blame is None

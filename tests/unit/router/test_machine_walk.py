@@ -95,6 +95,15 @@ class Walk(RuleBasedStateMachine):
             self._changes_nothing(verdict)
 
     @rule()
+    def fast_abort(self) -> None:
+        """A look between two ticks finds the canary broken: before the tick is due, and only ever to the primary."""
+        tick, weight = self.world.state.tick, self.world.state.weight
+        if tick is not None and tick.purpose is Purpose.ANALYSIS:
+            found = (tick.revision, tick.seq, tick.due, tick.purpose, Outcome.FAIL)
+            self.world.send(Judged("abort", *found, abort="canary failed 80 of 100 requests"))
+            assert self.world.state.weight in {0, weight}, "it advances nothing"
+
+    @rule()
     def doubled_verdict(self) -> None:
         if self.world.last is not None:
             self._changes_nothing(self.world.last)

@@ -21,10 +21,10 @@ def test_a_route_that_resolves_by_service_has_one_constant_node() -> None:
     canary = parse.canary(guide("canary"), timedelta())
     service = {"spec": {"clusterIP": "10.96.0.7"}}
     found = Found(routes=routed, services={"podinfo-canary": service})
-    assert nodes.service_address(canary, found) == "10.96.0.7"
+    assert nodes.service_address(canary, found, "podinfo-canary") == "10.96.0.7"
     headless = Found(routes=routed, services={"podinfo-canary": {"spec": {"clusterIP": "None"}}})
-    assert nodes.service_address(canary, headless) == ""
-    assert nodes.service_address(canary, Found(services={"podinfo-canary": service})) == ""
+    assert nodes.service_address(canary, headless, "podinfo-canary") == ""
+    assert nodes.service_address(canary, Found(services={"podinfo-canary": service}), "podinfo-canary") == ""
 
 
 def test_addresses_count_for_a_window_after_they_left() -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from services.router import parse, questions
 from services.router.found import Found, RouteFound
-from services.router.questions import Scene
 from services.router.rollout.state import PendingTick, Phase, Purpose, Stage, State
+from services.router.scene import Scene
 from shared.canary import queries
 from shared.kube.json import Json
 from shared.wire import messages as wire

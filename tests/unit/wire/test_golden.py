@@ -16,7 +16,19 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from shared.bus.decoding import NewerSchema, OldSchema, decoded
 from shared.wire import messages
-from shared.wire.messages import SCHEMA, CloudEvent, DeadLetter, Fact, Inbound, Model, Notice, Nudge, Tick, Verdict
+from shared.wire.messages import (
+    SCHEMA,
+    CloudEvent,
+    DeadLetter,
+    Fact,
+    Glance,
+    Inbound,
+    Model,
+    Notice,
+    Nudge,
+    Tick,
+    Verdict,
+)
 
 GOLDEN: Final = Path(__file__).parent / "golden"
 
@@ -25,6 +37,7 @@ READERS: Final[dict[str, TypeAdapter[Any]]] = {
     "verdict": TypeAdapter(Inbound),
     "nudge": TypeAdapter(Inbound),
     "tick": TypeAdapter(Tick),
+    "glance": TypeAdapter(Glance),
     "notice": TypeAdapter(Notice),
     "cloud_event": TypeAdapter(CloudEvent),
     "dead_letter": TypeAdapter(DeadLetter),
@@ -37,10 +50,13 @@ SUMS: Final = {
     "1/fact.json": "7669111f998d27c1",
     "1/fact_config.json": "4a27d21fef6ff5cb",
     "1/fact_deleted.json": "18ee6551d41979b2",
+    "1/glance.json": "c892b87f2c943082",
     "1/notice.json": "9f94529d9b31b1ff",
     "1/nudge.json": "47bc6bc330c4bb00",
     "1/tick.json": "48faa4c744bdda2a",
+    "1/tick_comparison.json": "6e2fc6a7d1ea2bcf",
     "1/verdict.json": "b38a3b1472b21d53",
+    "1/verdict_abort.json": "f9c11da72dcef13e",
 }
 """First 16 hex digits of each file's SHA-256: editing one is no accident."""
 
@@ -128,7 +144,7 @@ def _set_fields(model: BaseModel) -> Iterator[tuple[str, str]]:
 
 def _models() -> set[type[BaseModel]]:
     """All that can be part of a message."""
-    roots: list[type[BaseModel]] = [Fact, Verdict, Nudge, Tick, Notice, CloudEvent, DeadLetter]
+    roots: list[type[BaseModel]] = [Fact, Verdict, Nudge, Tick, Glance, Notice, CloudEvent, DeadLetter]
     found: set[type[BaseModel]] = set()
     while roots:
         model = roots.pop()

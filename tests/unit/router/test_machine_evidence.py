@@ -1,0 +1,43 @@
+"""Looks between two ticks, and what checks say beside their outcome."""
+
+import pytest
+
+from services.router.rollout.inputs import Check, Judged, Kind, Outcome
+from services.router.rollout.state import Phase
+from tests.unit.router.stage import Stage, progressing
+
+WHY = "canary failed 80 of 100 requests, primary 9 of 909"
+
+
+def _abort(play: Stage, *, seq: int = 0) -> Judged:
+    tick = play.state.tick
+    assert tick is not None
+    return Judged("abort", tick.revision, tick.seq + seq, tick.due, tick.purpose, Outcome.FAIL, abort=WHY)
+
+
+def test_plain_breakage_ends_the_rollout_before_the_tick_is_due_whatever_the_threshold() -> None:
+    play = progressing(threshold=10).judge()
+    play.heard()
+    play.send(_abort(play))
+    assert (play.state.phase, play.state.weight) == (Phase.FAILED, 0)
+    first = play.told[0]
+    assert (first.message, first.warning) == (f"Rolling back podinfo.test fast abort: {WHY}", True)
+    assert first.alert is not None
+    assert (first.alert.severity, first.alert.message) == ("error", f"Rolling back, fast abort: {WHY}")
+
+
+def test_a_look_at_an_earlier_step_changes_nothing() -> None:
+    play = progressing().judge()
+    before = play.state
+    assert play.send(_abort(play, seq=-1)).state == before
+
+
+@pytest.mark.parametrize("outcome", [Outcome.PASS, Outcome.FAIL, Outcome.HOLD])
+def test_what_a_check_says_beside_its_outcome_is_told_once(outcome: Outcome) -> None:
+    play = progressing()
+    play.heard()
+    lint = Check("evidence", Kind.EVIDENCE, outcome, "", "podinfo.test can't have had a request yet")
+    assert play.judge(outcome, lint).heard().count(lint.note) == 1
+    assert lint.note not in play.judge(outcome, lint).heard()
+    again = Check("evidence", Kind.EVIDENCE, outcome, "", "another sentence")
+    assert again.note in play.judge(outcome, again).heard()
