@@ -14,7 +14,7 @@ $(READY): requirements/dev.txt
 	@command -v $(PYTHON) >/dev/null || { echo "Serinus needs Python 3.11 or newer: install it, or set PYTHON=…"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Serinus needs Python 3.11 or newer, this is $$($(PYTHON) -V)"; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Serinus needs Python's venv module (Debian: apt-get install python3-venv)"; exit 1; }
-	@echo "setting up $(VENV): about 250 MB of packages, once"
+	@echo "setting up $(VENV): about 290 MB of packages, once"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@
