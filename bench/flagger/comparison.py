@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bench import figures
 from bench.flagger import measures, sides, verdicts
 from bench.flagger.measures import Rest, Rollout
 from sandbox.flagger.binary import VERSION
@@ -33,7 +32,7 @@ async def compare(canaries: int) -> None:
             _progress(f"{len(rounds)} rounds of {canaries} rollouts a side are over")
             came = await verdicts.judged(arena)
     rollouts = {name: [each for found in rounds for each in found[name]] for name in at_rest}
-    print(figures.machine() + f", Flagger {VERSION}")
+    print(f"Flagger {VERSION}")
     for line in table(steps, at_rest, rollouts, came):
         print(line)
 

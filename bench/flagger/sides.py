@@ -35,6 +35,7 @@ class Seen:
 
     async def follow(self, api: Api, collection: str) -> None:
         """Until cancelled."""
+        await api.until(collection, lambda _: True)  # of a definition that has just come
         async for event in api.watch(collection, "0"):
             if event["type"] != "BOOKMARK":
                 async with self.changed:
@@ -43,8 +44,12 @@ class Seen:
 
     async def until(self, name: str, done: Callable[[Json], bool], timeout: float) -> float:
         """When this became so of the object, by `time.monotonic`."""
-        async with asyncio.timeout(timeout), self.changed:
-            await self.changed.wait_for(lambda: name in self.objects and done(self.objects[name]))
+        try:
+            async with asyncio.timeout(timeout), self.changed:
+                await self.changed.wait_for(lambda: name in self.objects and done(self.objects[name]))
+        except TimeoutError:
+            last = self.objects.get(name, {})
+            raise TimeoutError(f"{name} isn't as awaited after {timeout:.0f} s: {last.get('status')}") from None
         return time.monotonic()
 
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from bench.figures import machine
 from bench.flagger.guide import Play, manifest, visited
 from bench.flagger.sides import Seen
 from sandbox import installed
@@ -55,7 +54,7 @@ class Stand:
 async def take_over() -> list[str]:
     """Plays and prints; answers what went wrong."""
     options = Options(behaviours={BAD: Behaviour(fail_ratio=1.0)})
-    print(machine() + f", Flagger {VERSION}", flush=True)
+    print(f"Flagger {VERSION}", flush=True)
     with tempfile.TemporaryDirectory(prefix="serinus-take-over-") as folder:
         async with world.opened(Path(folder), options) as found, _followed(found) as seen:
             plays = {name: _play(found, name) for name in (*AT_REST, *UNDER_WAY)}
