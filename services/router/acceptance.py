@@ -12,8 +12,6 @@ from shared.kube.json import Json
 
 LOW_SINCE: Final = "serinus.dev/low-since"
 """Annotation of a generated route: since when some of its rules stand below their source."""
-SETTLE: Final = timedelta(seconds=10)
-"""Controllers 2.x push to the gateway after they have accepted."""
 MOST: Final = timedelta(seconds=60)
 """After this the word of an older generation counts too, and silence is told."""
 _FIRST, _SECOND = "ResourcesAvailable", "Accepted"
@@ -34,12 +32,12 @@ def refusal(route: Json | None) -> str:
     return ""
 
 
-def taken_in(route: Json | None, at: datetime) -> bool:
-    """Has the gateway had time to take in this route as it is?"""
+def taken_in(route: Json | None, at: datetime, settle: timedelta) -> bool:
+    """Has the gateway had time to take in this route as it is? Controllers 2.x push after they have accepted."""
     condition, since = _condition(route, _SECOND), low_since(route)
     if json.text(condition, "status") != "True" or since is None:
         return False
-    return at >= since + (SETTLE if _current(route, condition) else MOST)
+    return at >= since + (settle if _current(route, condition) else MOST)
 
 
 def silent(route: Json | None, at: datetime) -> bool:

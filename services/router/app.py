@@ -173,6 +173,7 @@ def _rules(settings: RouterSettings) -> Rules:
             split(settings.include_label_prefix),
             cluster_domain=settings.cluster_domain,
             apisix_before_3=settings.apisix_before_3,
+            settle=timedelta(seconds=settings.settle_seconds),
         ),
         gateway_workers=settings.gateway_workers,
         cut_off_for=timedelta(seconds=settings.bus_lost_after) if settings.bus_lost_policy == "rollback" else None,

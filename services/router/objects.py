@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final
 
 from services.router.found import Found
@@ -25,6 +26,8 @@ class Options:
     label_prefixes: tuple[str, ...] = ()
     cluster_domain: str = "cluster.local"
     apisix_before_3: bool = False
+    settle: timedelta = timedelta(seconds=10)
+    """How long a gateway may take to know what its controller has accepted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ def warnings(canary: Canary, found: Found) -> tuple[str, ...]:
         there = found.routes.get(names.route, RouteFound())
         title = f"APISIX route {names.route}.{canary.spec.namespace}"
         if refusal := acceptance.refusal(there.source):
-            told.append(f"{title} is refused by its controller: {refusal}")
+            told.append(f"{title} is refused by its controller: {refusal.partition(':')[0]}, see its status")
         for rule in _managed(names, there):
             told += (f"{title}'s http route {json.text(rule, 'name')} {text}" for text in _doubts(canary, rule))
         told += _long_names(canary, names, there)

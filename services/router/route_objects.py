@@ -42,7 +42,7 @@ def spec_of(canary: Canary, names: Names, found: Found, shape: Shape, options: O
         others=there.siblings,
         gateway=_gateway(canary, names, found, there, options),
         shy=acceptance.second_line(there.source, there.generated),
-        settled=found.at is not None and acceptance.taken_in(there.generated, found.at),
+        settled=found.at is not None and acceptance.taken_in(there.generated, found.at, options.settle),
     )
     return routes.generated_spec(there.source or {}, names, canary.spec.namespace, shape, around)
 

@@ -94,7 +94,7 @@ def generated_spec(source: Json, names: Names, namespace: str, shape: Shape, aro
     except (plugins.Unusable, priorities.NoRoom) as error:
         raise NoRoute(f"APISIX route {names.route}.{namespace}'s {error}") from error
     # `stream` entries would claim the same ingress port twice (W-A12).
-    kept = {key: copy.deepcopy(value) for key, value in json.mapping(source, "spec").items() if key != "stream"}
+    kept = {key: value for key, value in json.mapping(source, "spec").items() if key != "stream"}
     return {**kept, "http": found}
 
 

@@ -2,10 +2,10 @@
 
 From the lowest priority up: the rule itself, those who have the primary's cookie, those who have the canary's, and the
 alternatives of `analysis.match`, the first on top (below the cookies while they rest). All have the rule's own conditions and more, and every one has the
-same backends with weights of its own, so that nothing has to be born in the gateway when traffic moves.
+same backends with weights of its own, so that nothing has to be born in the gateway when traffic moves. What they have
+in common with the source is the source's: nobody changes it.
 """
 
-import copy
 import re
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
@@ -71,7 +71,7 @@ def needs(shape: Shape) -> plugins.Needs:
 
 
 def _base(rule: Json, names: Names, shape: Shape, gateway: Gateway) -> Json:
-    base = {**copy.deepcopy(rule), **copy.deepcopy(backends.divided(rule, names, shape.weight))}
+    base = {**rule, **backends.divided(rule, names, shape.weight)}
     affinity, extra = shape.affinity, []
     if affinity is not None and affinity.value and gateway.nodes and shape.weight > 0:
         extra.append(plugins.cookie(affinity, gateway.nodes, replace=gateway.replace_cookies))
@@ -123,7 +123,7 @@ def _with(rule: Json, names: Names, suffix: str, shape: Shape, conditions: Alter
     """The rule for requests that fulfil these conditions as well."""
     title = json.text(rule, "name")
     share = percent(title + suffix, {title}, shape)
-    found = {**copy.deepcopy(rule), **copy.deepcopy(backends.divided(rule, names, share)), "name": title + suffix}
+    found = {**rule, **backends.divided(rule, names, share), "name": title + suffix}
     match = dict(json.mapping(found, "match"))
     match["exprs"] = [*json.items(match, "exprs"), *map(expression, conditions)]
     found["match"] = match

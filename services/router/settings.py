@@ -34,6 +34,12 @@ class RouterSettings(BusSettings, KubeSettings, ServiceSettings):
         description="The gateway is APISIX 2.x, which can't add a header to an answer: the cookies of sessionAffinity "
         "replace those that the application sets in the same answer.",
     )
+    settle_seconds: float = Field(
+        default=10.0,
+        ge=0,
+        description="Seconds from a new generated route to its first request on ingress controller 2.x, which goes on setting "
+        "it up after it has accepted it.",
+    )
     enable_config_tracking: bool = Field(
         default=True,
         description="Follow ConfigMaps and Secrets of targets as part of their revision, as Flagger's "

@@ -113,7 +113,7 @@ def test_a_refused_source_is_a_warning() -> None:
         "status": {"conditions": [{"type": "ResourcesAvailable", "status": "False", "reason": "x"}]}
     }
     found = Found(at=NOW, target=guide("deployment"), routes={"podinfo": RouteFound(source=source)})
-    assert warnings(found) == ["APISIX route podinfo.test is refused by its controller: x"]
+    assert warnings(found) == ["APISIX route podinfo.test is refused by its controller: x, see its status"]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_refused_source_is_a_warning() -> None:
     ],
 )  # fmt: skip
 def test_a_gateway_has_time_to_take_a_route_in(route: Json, taken: bool) -> None:
-    assert acceptance.taken_in(route, NOW) is taken
+    assert acceptance.taken_in(route, NOW, timedelta(seconds=10)) is taken
 
 
 def test_an_annotation_that_somebody_broke_is_none() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+from lupa import LuaRuntime
 
 from services.router import routes, rules
 from services.router.routes import Around, NoRoute
@@ -240,3 +241,19 @@ def test_without_a_source_the_weights_follow_all_the_same() -> None:
     assert routes.reweighted(before, NAMES, shape) == before["spec"]
     back = routes.reweighted(before, NAMES, Shape())["http"]
     assert [weights(each)["podinfo-canary"] for each in back] == [0, 0, 0]
+
+
+def test_the_function_that_gives_the_primarys_cookie_adds_and_replaces_nothing() -> None:
+    both = Affinity(cookie="c", value="v", primary_cookie="p", primary_value="w", max_age=60)
+    [function] = made(Shape(weight=20, affinity=both))[0]["plugins"][1]["config"]["functions"]
+    for node, had, given in [
+        ("10.0.0.9", None, ["p=w; Max-Age=60"]),
+        ("10.0.0.9", "own=1", ["own=1", "p=w; Max-Age=60"]),
+        ("10.96.12.34", "own=1", "own=1"),
+        (None, None, None),
+    ]:
+        lua = LuaRuntime()
+        lua.globals().ngx = lua.table_from({"header": lua.table_from({"Set-Cookie": had})})
+        lua.execute(function)(None, lua.table_from({"balancer_ip": node}))
+        found = lua.globals().ngx["header"]["Set-Cookie"]
+        assert (list(found.values()) if hasattr(found, "values") else found) == given
