@@ -121,7 +121,8 @@ def _placed(made: Mapping[int, list[Json]], listed: Sequence[Json], around: Arou
         for height, rule in enumerate(stack, bases[index]):
             there = have.get(json.text(rule, "name"))
             raised = there is not None and priority(there) > own
-            begins_low = around.shy and not (raised and needed) and _too_new(rule, there, raised or around.settled)
+            stays = needed and (raised or there is None)
+            begins_low = around.shy and not stays and _too_new(rule, there, raised or around.settled)
             found.append({**rule, "priority": own - 1 if begins_low else height})
     return found
 
