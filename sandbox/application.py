@@ -5,6 +5,7 @@ behaves follows from the pod's image, as with real revisions.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, MutableMapping
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +16,7 @@ from sandbox.controlplane import pods
 from sandbox.controlplane.api import Json
 from sandbox.listener import Listener
 from sandbox.network import Network
+from sandbox.pod_metrics import Measured
 from sandbox.share import Share
 
 REPOSITORY: Final = "stefanprodan/podinfo"
@@ -45,7 +47,8 @@ class Application:
     def __init__(self, pod: Json, image: str, behaviours: MutableMapping[str, Behaviour]) -> None:
         self.served: dict[int, int] = {}
         """Answers by status, probes aside."""
-        self._pod = pod
+        self.manifest = pod
+        self.measured = Measured()
         self._image = image
         self._behaviours = behaviours
         self._behaviour = self.behaviour
@@ -59,11 +62,14 @@ class Application:
         return self._behaviours.get(self._image, HEALTHY)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        began = time.monotonic()
         if request.path in _PROBES:
             up = self.behaviour.ready or request.path == "/healthz"
-            return web.json_response({"status": "OK"}, status=200 if up else 503)
-        response = await self._respond(request.path)
-        self.served[response.status] = self.served.get(response.status, 0) + 1
+            response = web.json_response({"status": "OK"}, status=200 if up else 503)
+        else:
+            response = await self._respond(request.path)
+            self.served[response.status] = self.served.get(response.status, 0) + 1
+        self.measured.count(response.status, request.path, time.monotonic() - began)
         return response
 
     async def _respond(self, path: str) -> web.Response:
@@ -87,7 +93,7 @@ class Application:
 
     def _info(self) -> dict[str, str]:
         version = self._image.rpartition(":")[2]
-        name = self._pod["metadata"]["name"]
+        name = self.manifest["metadata"]["name"]
         return {"hostname": name, "version": version, "message": f"greetings from podinfo v{version}"}
 
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol, Self
 
 import yaml
 
+from sandbox import pod_metrics
 from sandbox.application import ApplicationRunner, Behaviour
 from sandbox.controlplane.api import Api
 from sandbox.controlplane.kubelet import FakeKubelet, PodRunner
@@ -75,6 +76,8 @@ class Stage:
         self.nats.accounts_file, self.nats.tls = self.options.nats_accounts, self.options.nats_tls
         self.gateway = Gateway(self.network, version=self.options.gateway_version, lag=self.options.gateway_lag)
         self.application = ApplicationRunner(self.network, self.options.behaviours)
+        self.exported = pod_metrics.listener(lambda: self.application.running.values())
+        """What the application's pods say of themselves."""
         self.loadtester = LoadTester(self.network)
         self.proxy = Proxy(self.network)
         self.slack = Receiver()
@@ -85,9 +88,9 @@ class Stage:
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.api)
-            for part in (self.nats, self.gateway, self.loadtester, self.proxy, self.slack):
+            for part in (self.nats, self.gateway, self.exported, self.loadtester, self.proxy, self.slack):
                 await stack.enter_async_context(part)
-            self.prometheus.scrape([Target("apisix", f"127.0.0.1:{self.gateway.metrics_port}", METRICS_PATH)])
+            self.prometheus.scrape(self.targets())
             await stack.enter_async_context(self.prometheus)
             self.network.claim(PROMETHEUS, 9090, self.prometheus.port)
             self.network.claim(SLACK, 80, self.slack.port)
@@ -100,6 +103,13 @@ class Stage:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
+
+    def targets(self) -> list[Target]:
+        """What the Prometheus of this cluster scrapes: the gateway and the application's pods."""
+        return [
+            Target("apisix", f"127.0.0.1:{self.gateway.metrics_port}", METRICS_PATH),
+            Target("pods", f"127.0.0.1:{self.exported.port}"),
+        ]
 
     def kubelet(self, *runners: PodRunner, ready_after: float = 0.0, ends_after: float = 0.0) -> FakeKubelet:
         """A node for the application's pods, and for those of further runners."""

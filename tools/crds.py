@@ -67,7 +67,10 @@ DESCRIPTIONS: Final = {
         "spec.analysis.mirrorWeight": "Percent of requests that are copied; all by default.",
         "spec.analysis.primaryReadyThreshold": "Percent of the primary's replicas that must be available; 100 by default.",
         "spec.analysis.canaryReadyThreshold": "Percent of the canary's replicas that must be available; 100 by default.",
-        "spec.analysis.match": "Conditions on requests that lead to the canary.",
+        "spec.analysis.match": "Requests of testers, who get the canary while it is analysed; one entry that fits is enough.",
+        "spec.analysis.match[]": "Requests for which all of these conditions hold.",
+        "spec.analysis.match[].headers": "Conditions on headers by name.",
+        "spec.analysis.match[].queryParams": "Conditions on parameters of the query by name.",
         "spec.analysis.metrics": "Checks by numbers.",
         "spec.analysis.metrics[].name": "`request-success-rate` and `request-duration` are builtin; other names are free.",
         "spec.analysis.metrics[].interval": "Window of the query, 1m by default.",
@@ -126,7 +129,7 @@ _WORDS: Final = {
     "name": "Name of what is meant.", "namespace": "Its namespace; the Canary's own by default.", "kind": "Its kind.",
     "apiVersion": "Its API version.", "labels": "Labels.", "annotations": "Annotations.", "min": "Least value that passes.",
     "max": "Greatest value that passes.", "exact": "The whole value.", "prefix": "The value's beginning.",
-    "suffix": "The value's end.", "regex": "Regular expression over the value.",
+    "suffix": "The value's end.", "regex": "Regular expression for the whole value.",
 }  # fmt: skip
 
 COLUMNS: Final = {
@@ -191,6 +194,8 @@ def crd(plural: str) -> Schema:
         root["properties"]["spec"]["properties"]["routeRefs"] = FURTHER_ROUTES
         for path, kind_of, constraints, text in JUDGING:
             _place(root, path.split("."), kind_of, constraints, text)
+        testers = root["properties"]["spec"]["properties"]["analysis"]["properties"]["match"]["items"]["properties"]
+        testers["cookies"] = {**testers["headers"], "description": "Conditions on cookies by name, as on headers."}
     version: Schema = {
         "name": "v1beta1", "served": True, "storage": True, "subresources": {"status": {}},
         "additionalPrinterColumns": [

@@ -108,7 +108,7 @@ def cookie(affinity: Affinity, nodes: Iterable[str], *, replace: bool) -> Json:
 
 def stay(affinity: Affinity, nodes: Iterable[str]) -> Json:
     """Gives the primary's cookie to whom nobody of these nodes answered."""
-    text = _cookie(affinity, affinity.primary_cookie, affinity.primary_value, affinity.max_age)
+    text = _cookie(affinity, affinity.primary_cookie, affinity.primary_value, affinity.primary_max_age)
     known = ", ".join(f'["{node}"] = true' for node in sorted(_spellings(nodes)))
     return {
         "name": FUNCTION,

@@ -58,13 +58,12 @@ def _refused(spec: CanarySpec, rival: str) -> tuple[str, ...]:
 
 def _analysis(analysis: Analysis) -> tuple[str, ...]:
     found = []
-    if analysis.match:
-        found.append("spec.analysis.match is not supported: remove it and use stepWeight or stepWeights")
-    if analysis.session_affinity:
-        found.append("spec.analysis.sessionAffinity is not supported: remove it")
-    if analysis.mirror:
-        found.append("spec.analysis.mirror is not supported: remove it")
-    if not found and analysis.iterations <= 0 and not analysis.step_weight and not any(analysis.step_weights):
+    if analysis.iterations > 0:
+        if analysis.match and analysis.mirror:
+            found.append("spec.analysis.mirror is not supported with match and iterations: remove one of the three")
+        if analysis.session_affinity:
+            found.append("spec.analysis.sessionAffinity is not supported with iterations: remove one of them")
+    elif not analysis.step_weight and not any(analysis.step_weights):
         found.append(
             "spec.analysis.stepWeight is 0 and spec.analysis.stepWeights is empty: set one of them, or iterations"
         )

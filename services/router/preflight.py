@@ -6,10 +6,10 @@ Each text names the field and the fix. A problem holds the rollout; a warning is
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from services.router import acceptance, plugins, routes, service_objects
+from services.router import acceptance, plugins, route_objects, routes, service_objects, traffic
 from services.router.found import Found, RouteFound
+from services.router.objects import Options
 from services.router.parse import Canary
-from services.router.shape import Shape
 from shared.canary.names import Names
 from shared.canary.resource import seconds
 from shared.kube import json
@@ -22,15 +22,13 @@ _GATEWAYS: Final = frozenset({"request-success-rate", "request-duration"})
 """Checks that rest on the gateway's own metrics."""
 
 
-def problem(canary: Canary, found: Found) -> str:
+def problem(canary: Canary, found: Found, options: Options) -> str:
     """The first thing that stands in the way; empty if nothing does."""
     if not canary.names.each_route():
         return "apisix route selector is empty"
     for names in canary.names.each_route():
-        there = found.routes.get(names.route, RouteFound())
-        around = routes.Around(have=there.generated, others=there.siblings)
         try:
-            spec = routes.generated_spec(there.source or {}, names, canary.spec.namespace, Shape(), around)
+            spec = route_objects.spec_of(canary, names, found, traffic.most(canary), options)
         except routes.NoRoute as error:
             return str(error)
         if text := next(_problems(canary, names, found, spec), ""):

@@ -55,6 +55,8 @@ class Affinity:
     primary_cookie: str = ""
     """The primary's answers set this one, if it has a name: who has it stays with the primary."""
     primary_value: str = ""
+    primary_max_age: int = 60
+    """Seconds: an interval, so that its clients are divided anew by each weight."""
     expired: tuple[str, ...] = ()
     """Values that rollouts before gave to `cookie`: clients that still send one are asked to forget it, once there is no
     `value` that would replace it anyway."""

@@ -8,7 +8,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from services.router import handing_back, idle, observe, primary_objects, route_objects, service_objects, upstreams
+from services.router import (
+    handing_back,
+    idle,
+    observe,
+    primary_objects,
+    route_objects,
+    service_objects,
+    traffic,
+    upstreams,
+)
 from services.router.found import Found, target_revision
 from services.router.objects import Options, Wanted, selector
 from services.router.parse import Canary
@@ -98,7 +107,7 @@ def copies(state: State, found: Found) -> tuple[Copy, ...]:
 
 def shape(canary: Canary, state: State, found: Found) -> Shape:
     """How the traffic shall be divided now."""
-    return Shape(weight=0 if observe.aborting(canary, state, found) else state.weight)
+    return (traffic.withdrawn if observe.aborting(canary, state, found) else traffic.shape)(canary, state)
 
 
 def target_replicas(canary: Canary, state: State, found: Found) -> int | None:

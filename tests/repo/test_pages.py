@@ -218,9 +218,8 @@ _REFUSED: Final[Mapping[str, Json]] = {
     "target": {**_WHOLE, "targetRef": {**_TARGET, "kind": "DaemonSet"}},
     "autoscaler": {**_WHOLE, "autoscalerRef": {"kind": "ScaledObject", "name": "podinfo"}},
     "no service": {"targetRef": _TARGET},
-    "match": {**_WHOLE, "analysis": {"stepWeight": 10, "match": [{"headers": {"x": {"exact": "y"}}}]}},
-    "mirror": {**_WHOLE, "analysis": {"stepWeight": 10, "mirror": True}},
-    "sessionAffinity": {**_WHOLE, "analysis": {"stepWeight": 10, "sessionAffinity": {"cookieName": "c"}}},
+    "mirror": {**_WHOLE, "analysis": {"iterations": 3, "mirror": True, "match": [{"headers": {"x": {"exact": "y"}}}]}},
+    "sessionAffinity": {**_WHOLE, "analysis": {"iterations": 3, "sessionAffinity": {"cookieName": "c"}}},
     "falling steps": {**_WHOLE, "analysis": {"stepWeights": [20, 10]}},
     "no steps": {**_WHOLE, "analysis": {}},
 }

@@ -117,11 +117,13 @@ async def test_what_was_released_since_is_suspended_on_the_way_back() -> None:
 
 async def test_check_names_what_is_in_the_way() -> None:
     canary = guide("canary")
-    canary["spec"]["analysis"]["mirror"] = True
+    canary["spec"]["analysis"]["stepWeights"] = [20, 10]
     person = Person(Theatre(canary))
     [line] = await person.types("migrate check")
-    assert line == ("test/podinfo: new, and nothing is done: refused: spec.analysis.mirror is not supported: remove it")
-    person.theatre.cluster.edit("Canary", "podinfo", {"spec": {"analysis": {"mirror": None, "stepWeight": "many"}}})
+    assert line == ("test/podinfo: new, and nothing is done: refused: spec.analysis.stepWeights must rise: 20, 10")
+    person.theatre.cluster.edit(
+        "Canary", "podinfo", {"spec": {"analysis": {"stepWeights": None, "stepWeight": "many"}}}
+    )
     [line] = await person.types("migrate check")
     assert line.startswith("test/podinfo: new, and nothing is done: refused: ")
 

@@ -7,16 +7,16 @@ import pytest
 from shared.kube.json import Json
 from tests.story.theatre import Theatre, guide, progressing
 
+TESTERS: dict[str, Any] = {"headers": {"x": {"exact": "y"}}}
 ANALYSIS: list[tuple[dict[str, Any], str]] = [
-    ({"match": [{"headers": {"x": {"exact": "y"}}}]}, "spec.analysis.match"),
-    ({"mirror": True}, "spec.analysis.mirror"),
+    ({"match": [TESTERS], "mirror": True, "iterations": 3}, "spec.analysis.mirror is not supported with match and"),
+    ({"iterations": 3, "sessionAffinity": {"cookieName": "x"}}, "sessionAffinity is not supported with iterations"),
     ({"match": [{"uri": {"prefix": "/x"}}]}, "spec.analysis.match.0: uri is not supported"),
     ({"match": [{}]}, "spec.analysis.match.0: has no condition"),
     ({"match": [{"headers": {"x": {"exact": "y", "prefix": "z"}}}]}, "spec.analysis.match.0.headers.x: needs exactly"),
     ({"match": [{"cookies": {"x": {"regex": "("}}}]}, "spec.analysis.match.0.cookies.x: '(' is no regular expression"),
     ({"sessionAffinity": {"cookieName": "x", "primaryCookieName": "x"}}, "can't use the same cookie name"),
     ({"mirror": True, "mirrorWeight": 101}, "spec.analysis.mirrorWeight"),
-    ({"sessionAffinity": {"cookieName": "x"}}, "spec.analysis.sessionAffinity"),
     ({"stepWeight": 0, "stepWeights": [10, 5]}, "spec.analysis.stepWeights"),
     ({"stepWeight": 0}, "spec.analysis.stepWeight"),
     ({"threshold": 1.5}, "spec.analysis.threshold"),
@@ -66,9 +66,9 @@ async def test_nothing_is_touched(canary: Json, field: str) -> None:
 
 
 async def test_an_edit_lifts_it() -> None:
-    theatre = Theatre(with_analysis({"mirror": True}))
+    theatre = Theatre(with_analysis({"stepWeight": 0}))
     await theatre.fact()
-    theatre.edit({"spec": {"analysis": {"mirror": None}}})
+    theatre.edit({"spec": {"analysis": {"stepWeight": 10}}})
     await theatre.fact()
     await theatre.tick(checks=[])
     await theatre.settle()
@@ -76,7 +76,7 @@ async def test_an_edit_lifts_it() -> None:
     assert (theatre.phase, conditions) == ("Initialized", {"Promoted": "True", "Supported": "True"})
 
 
-@pytest.mark.parametrize("change", [{"mirror": True}, {"threshold": 1.5}])
+@pytest.mark.parametrize("change", [{"stepWeight": 0}, {"threshold": 1.5}])
 async def test_in_the_middle_of_a_rollout_it_holds_and_then_takes_the_traffic_off(change: Json) -> None:
     theatre = await progressing()
     theatre.edit({"spec": {"analysis": change}})

@@ -36,8 +36,8 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
         opened(tmp_path_factory.mktemp("gentle"), options) as scene,
         Gateway(scene.stage.network, version="3.18.0", host=casting.CACHING) as caching,
     ):
-        ports = (scene.stage.gateway.metrics_port, caching.metrics_port)
-        scene.stage.prometheus.scrape(Target("apisix", f"127.0.0.1:{port}", METRICS_PATH) for port in ports)
+        cached = Target("apisix", f"127.0.0.1:{caching.metrics_port}", METRICS_PATH)
+        scene.stage.prometheus.scrape([*scene.stage.targets(), cached])
         scene.stage.network.claim(casting.WORKFLOW, 80, scene.stage.slack.port)
         await scene.scale(2, "watcher", "analyzer", "router", "notifier")
         following = asyncio.create_task(controller.follow(scene.stage.api, caching))

@@ -102,9 +102,9 @@ class TestStatus:
         await theatre.fact()
         assert await why() == ""
 
-        theatre.edit({"spec": {"analysis": {"mirror": True}}})
+        theatre.edit({"spec": {"analysis": {"stepWeights": [20, 10]}}})
         await theatre.fact()
-        assert await why() == "refused: spec.analysis.mirror is not supported: remove it"
+        assert await why() == "refused: spec.analysis.stepWeights must rise: 20, 10"
         theatre.edit({"spec": {"suspend": True}})
         assert await why() == "suspended"
 

@@ -7,6 +7,7 @@ import pytest
 
 from services.router import acceptance, parse, preflight
 from services.router.found import Found, RouteFound
+from services.router.objects import Options
 from tests.story.theatre import guide
 
 Json = dict[str, Any]
@@ -22,7 +23,7 @@ def around(rule: Json | None = None, generated: Json | None = None, **routed: An
 
 def problem(found: Found) -> str:
     canary = parse.canary(guide("canary"), timedelta())
-    return preflight.problem(canary, found).removeprefix("APISIX route podinfo.test's http route method ")
+    return preflight.problem(canary, found, Options()).removeprefix("APISIX route podinfo.test's http route method ")
 
 
 def warnings(found: Found) -> list[str]:

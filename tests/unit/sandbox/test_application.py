@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
+from sandbox import pod_metrics
 from sandbox.application import ApplicationRunner, Behaviour
 from sandbox.controlplane import kubelet
 from sandbox.network import Network
@@ -122,3 +123,20 @@ async def seen(running: Pod) -> list[bool]:
     source = running.runner.observe(pod(IP, IMAGE))
     assert source is not None
     return [state["podinfod"].ready async for state in source]
+
+
+async def test_its_pods_say_of_themselves_what_they_answered(running: Pod) -> None:
+    running.behave(Behaviour(fail_ratio=0.5))
+    await running.load(4)
+    await running.ask("/readyz")
+    async with (
+        pod_metrics.listener(lambda: running.runner.running.values()) as page,
+        running.session.get(page.url) as answer,
+    ):
+        told = await answer.text()
+
+    labels = 'kubernetes_namespace="test",kubernetes_pod_name="podinfo-1"'
+    name = "http_request_duration_seconds"
+    assert f'{name}_count{{{labels},path="/api/info",status="200"}} 2\n' in told
+    assert f'{name}_count{{{labels},path="/api/info",status="500"}} 2\n' in told
+    assert f'{name}_bucket{{{labels},path="/readyz",status="200",le="+Inf"}} 1\n' in told
