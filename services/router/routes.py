@@ -212,6 +212,15 @@ def granularities(route: Json | None, service: str) -> set[str]:
 
 def apisix_names(route: Json, namespace: str) -> tuple[str, ...]:
     """What APISIX calls the rules of this route, as its metrics' `route` label has it."""
-    return tuple(
-        f"{namespace}_{json.name(route)}_{json.text(rule, 'name')}" for rule in json.items(route, "spec", "http")
-    )
+    return _called(route, namespace, json.items(route, "spec", "http"))
+
+
+def testers_names(route: Json, namespace: str) -> tuple[str, ...]:
+    """The same of the rules that testers are pinned by."""
+    http = json.items(route, "spec", "http")
+    known = {json.text(rule, "name") for rule in http}
+    return _called(route, namespace, [rule for rule in http if rules.pins(json.text(rule, "name"), known)])
+
+
+def _called(route: Json, namespace: str, listed: Iterable[Json]) -> tuple[str, ...]:
+    return tuple(f"{namespace}_{json.name(route)}_{json.text(rule, 'name')}" for rule in listed)

@@ -51,6 +51,11 @@ def added(name: str, known: Container[str]) -> str:
     return found[2] if found and found[1] in known else ""
 
 
+def pins(name: str, known: Container[str]) -> bool:
+    """Is it one of those that testers are pinned by?"""
+    return added(name, known).startswith(_PINNED)
+
+
 def percent(name: str, known: Container[str], shape: Shape) -> int:
     """The canary's percent of a generated rule of that name."""
     suffix, affinity = added(name, known), shape.affinity

@@ -1,5 +1,6 @@
 """What a question is formed from: a canary, where its rollout stands, and under which names either side is counted. Pure."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +12,7 @@ from services.router.rollout import reach
 from services.router.rollout.state import State
 from shared.canary import queries
 from shared.canary.resource import CanaryMetric
+from shared.kube.json import Json
 
 SUCCESS_RATE: Final = "request-success-rate"
 DURATION: Final = "request-duration"
@@ -53,16 +55,19 @@ class Scene:
     @property
     def route(self) -> str:
         """Pattern of the generated routes' labels."""
-        namespace = self.canary.spec.namespace
-        names = (name for route in self.found.generated for name in routes.apisix_names(route, namespace))
-        return queries.route_pattern(names)
+        return self._labelled(routes.apisix_names)
 
     @property
     def counted(self) -> Counted:
         return Counted(
             namespace=self.canary.spec.namespace,
             target=self.canary.spec.target,
-            route=self.route,
+            # In an A/B test the public's rules say nothing about the canary, and failures there are none of its.
+            route=self.route if self.state.weight > 0 else self._labelled(routes.testers_names),
             nodes=queries.node_pattern(self.nodes),
             routed=self.routed,
         )
+
+    def _labelled(self, named: Callable[[Json, str], tuple[str, ...]]) -> str:
+        namespace = self.canary.spec.namespace
+        return queries.route_pattern(name for route in self.found.generated for name in named(route, namespace))

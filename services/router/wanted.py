@@ -21,6 +21,7 @@ from services.router import (
 from services.router.found import Found, target_revision
 from services.router.objects import Options, Wanted, selector
 from services.router.parse import Canary
+from services.router.rollout.spec import Strategy
 from services.router.rollout.state import SETTLED, Phase, Stage, State, untouched
 from services.router.shape import Shape
 from shared.kube import json, kinds
@@ -135,6 +136,9 @@ def _down(canary: Canary, state: State, found: Found) -> int | None:
 
 def scaled_up(canary: Canary, found: Found) -> int:
     """Replicas of a target that stands at zero (behaviour sheet §3.6)."""
-    if canary.names.autoscaler:
-        return max(json.number(found.autoscaler, "spec", "minReplicas", default=1), 1)
-    return max(json.number(found.primary, "spec", "replicas", default=1), 1)
+    primary = json.number(found.primary, "spec", "replicas", default=1)
+    if not canary.names.autoscaler:
+        return max(primary, 1)
+    least = max(json.number(found.autoscaler, "spec", "minReplicas", default=1), 1)
+    # The whole public comes at once: an autoscaler that sees it come is too late.
+    return max(least, primary) if canary.spec.strategy is Strategy.BLUE_GREEN else least

@@ -8,7 +8,7 @@ import pytest
 
 from shared.kube.json import Json
 from shared.wire import messages as wire
-from tests.story.theatre import Theatre, guide, progressing
+from tests.story.theatre import Theatre, guide, initialized, progressing
 from tests.story.town import pods, town
 
 BOTH = pytest.mark.parametrize("version", ["2.15.3", "3.18.0"])
@@ -181,3 +181,15 @@ async def test_a_plugin_that_doesnt_go_with_the_strategy_is_named_before_it_is_n
     theatre = Theatre(canary(stepWeight=10, maxWeight=50, **analysis), [route])
     await theatre.fact()
     assert theatre.messages() == [f"APISIX route podinfo.test's http route method has the plugin {plugin}, {text}"]
+
+
+async def test_before_blue_green_switches_everybody_over_its_canary_is_as_many_as_the_primary() -> None:
+    """An autoscaler would see the traffic when it is there already."""
+    hpa = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "name": "podinfo"}
+    document = canary(iterations=1)
+    document["spec"]["autoscalerRef"] = hpa
+    theatre = await initialized(document, [guide("hpa")])
+    theatre.cluster.edit("Deployment", "podinfo-primary", {"spec": {"replicas": 7}})
+    theatre.release()
+    await theatre.settle()
+    assert (theatre.phase, theatre.replicas) == ("Progressing", 7)

@@ -3,12 +3,12 @@
 from services.router.rollout.spec import Spec
 from services.router.rollout.state import Stage, State
 
-_PINNED = frozenset({Stage.JUDGING, Stage.COPYING})
-
 
 def testers(spec: Spec, state: State) -> bool:
-    """Do testers go to it? From the first step until the promoted primary takes over, as the public's share does."""
-    return spec.testers and state.stage in _PINNED
+    """Do testers go to it? From the first step until the promoted primary takes over, as the public's share does; never to
+    one that nobody judges."""
+    judged = state.stage is Stage.COPYING and state.analysis_started is not None
+    return spec.testers and (state.stage is Stage.JUDGING or judged)
 
 
 def mirrored(spec: Spec, state: State) -> bool:

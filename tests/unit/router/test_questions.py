@@ -185,8 +185,19 @@ def test_before_any_traffic_is_routed_the_pods_are_asked() -> None:
 def test_what_testers_are_answered_is_the_gateways_number() -> None:
     """W-A2."""
     match = [{"headers": {"x-canary": {"exact": "insider"}}}]
-    for metric in questions.question(unrouted(match=match), TICK).metrics:
-        assert f'node=~"{CANARY}"' in metric.query
+    rules = [{"name": "method"}, {"name": "method-canary-1"}]
+    route = {"metadata": {"name": "podinfo-podinfo-canary"}, "spec": {"http": rules}}
+    asked = unrouted(match=match)
+    asked = replace(asked, found=replace(asked.found, routes={"podinfo": RouteFound(generated=route)}))
+    own, public = "test_podinfo-podinfo-canary_method-canary-1", "test_podinfo-podinfo-canary_method|"
+    question = questions.question(asked, TICK)
+    assert question.evidence is not None
+    for query in (*(metric.query for metric in question.metrics), question.evidence.query):
+        assert f'node=~"{CANARY}"' in query
+        assert own in query
+        assert public not in query, "the public's failures aren't the canary's"
+    asked = replace(asked, state=replace(asked.state, weight=10))
+    assert all(public in metric.query for metric in questions.question(asked, TICK).metrics)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from services.router import parse, traffic
 from services.router.rollout.state import Cookies, Phase, Stage, State
 from services.router.shape import Affinity, Condition, Operator, Scope, Shape
 from tests.story.theatre import guide
+from tests.unit.router.stage import START
 
 MATCH: list[dict[str, Any]] = [
     {"headers": {"X-Canary": {"exact": "insider"}}, "cookies": {"group": {"suffix": "7"}}},
@@ -45,8 +46,15 @@ def test_by_weight_alone() -> None:
 
 @pytest.mark.parametrize("stage", [Stage.JUDGING, Stage.COPYING])
 def test_testers_are_pinned_from_the_first_step_to_the_promotion(stage: Stage) -> None:
-    shape = traffic.shape(canary(match=MATCH), State(phase=Phase.PROMOTING, stage=stage, weight=10))
+    state = State(phase=Phase.PROMOTING, stage=stage, weight=10, analysis_started=START)
+    shape = traffic.shape(canary(match=MATCH), state)
     assert shape == Shape(weight=10, pinned=TESTERS)
+
+
+def test_a_canary_that_nobody_judged_gets_none() -> None:
+    """Its analysis is skipped: it's promoted as it is."""
+    skipped = State(phase=Phase.PROMOTING, stage=Stage.COPYING)
+    assert traffic.shape(canary(match=MATCH), skipped) == Shape(resting=TESTERS)
 
 
 def test_while_nobody_is_pinned_their_rules_rest() -> None:
