@@ -353,7 +353,9 @@ class RolloutEvent(Model):
     revision: str = ""
     weight: int = Field(default=0, description="Canary weight in percent after this event.")
     failed_checks: int = 0
-    iterations: int = 0
+    iterations: int = Field(
+        default=0, description="Of an analysis without weights: how many are done after this event."
+    )
     cause: str = ""
     checks: tuple[Check, ...] = Field(
         default=(), description="Of the verdict behind this event; without queries' auth."
