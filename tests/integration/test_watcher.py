@@ -142,7 +142,7 @@ async def test_an_idle_cluster_costs_no_request_and_every_request_only_reads(
         await heard.of("Service/podinfo")
         assert world.asked("serinus-watcher") == before
         assert set(before) == {"list", "watch"}
-        assert before["watch"] == before["list"] == 10
+        assert before["watch"] == before["list"] == 11
 
 
 async def test_what_changed_while_the_api_was_away_is_told_when_it_is_back(
