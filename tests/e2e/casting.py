@@ -5,6 +5,7 @@ from sandbox.application import Behaviour
 MISSING_SOME, MISSING_ALL = "stefanprodan/podinfo:6.1.0", "stefanprodan/podinfo:6.1.1"
 SLOW = "stefanprodan/podinfo:6.2.0"
 EIGHTEEN_PERCENT = "stefanprodan/podinfo:6.3.0"
+FAILING_ALL = "stefanprodan/podinfo:6.4.0"
 BROKEN, FRAGILE = "stefanprodan/podinfo:6.8.0", "stefanprodan/podinfo:6.8.1"
 """The fragile one breaks in the course of its play."""
 
@@ -13,6 +14,7 @@ BEHAVIOURS = {
     MISSING_ALL: Behaviour(not_found_ratio=1.0),
     SLOW: Behaviour(latency_seconds=0.8),
     EIGHTEEN_PERCENT: Behaviour(fail_ratio=0.18),
+    FAILING_ALL: Behaviour(fail_ratio=1.0),
     BROKEN: Behaviour(ready=False),
 }
 
