@@ -35,7 +35,7 @@ JUDGING: Final[tuple[tuple[str, str, dict[str, Any], str], ...]] = (
     ("spec.analysis.compare.floor", "number", _POINTS,
      "Percentage points by which the canary may fail more than the primary; 1 by default."),
     ("spec.analysis.compare.latencyFloor", "number", _POINTS,
-     "Percentage points by which more of the canary's requests may be slow; 5 by default."),
+     "Percentage points by which more of the canary's requests may be slow; 5 by default, 100 leaves latency out."),
     ("spec.analysis.compare.minSample", "integer", {"minimum": 1},
      "Requests that both sides need before they are compared; 50 by default."),
     ("spec.analysis.compare.warmup", "string", {"pattern": "^[0-9]+(m|s)"},

@@ -27,6 +27,9 @@ from shared.wire.messages import (
 
 SUCCESS: Final = "success against primary"
 LATENCY: Final = "latency against primary"
+UNBOUNDED: Final = (
+    "more than one in ten of the primary's requests take longer than every bound that the gateway counts by"
+)
 WARMING_UP: Final = "the canary has just begun: its first moments aren't compared"
 
 
@@ -48,6 +51,11 @@ def judge_warming_up() -> list[Check]:
     return [_check(name, Outcome.HOLD, reason=WARMING_UP) for name in (SUCCESS, LATENCY)]
 
 
+def compares_latency(asked: Comparison) -> bool:
+    """A floor of all requests is one that nothing can be above."""
+    return asked.latency_floor < 1
+
+
 def judge_success(question: Question, asked: Comparison, query: str, answer: Answer) -> Check:
     """Does the canary fail more of its requests than the primary?"""
     if answer.fault:
@@ -63,10 +71,12 @@ def judge_latency(question: Question, asked: Comparison, query: str, answer: Ans
     if answer.fault:
         return _unanswered(LATENCY, query, answer, MetricSource.DURATION)
     sides = _buckets(asked.canary, answer.rows), _buckets(asked.primary, answer.rows)
-    found = comparison.slower_than(*sides)
-    if found is None or min(found[1].all, found[2].all) < asked.least:
-        counted = (Counts(0, max((bucket.requests for bucket in side), default=0.0)) for side in sides)
+    every = [max((bucket.requests for bucket in side), default=0.0) for side in sides]
+    if min(every) < asked.least:
+        counted = (Counts(0, requests) for requests in every)
         return _check(LATENCY, Outcome.HOLD, query=query, reason=_too_few(asked, counted, answer.rows))
+    if (found := comparison.slower_than(*sides)) is None:
+        return _check(LATENCY, Outcome.PASS, query=query, reason=UNBOUNDED)
     bound, canary, primary = found
     compared = texts.Compared(canary=canary, primary=primary, floor=asked.latency_floor, bound=bound)
     return _judged(question, asked, compared, LATENCY, query)

@@ -75,7 +75,7 @@ class Analyzer:
             await self.outbox.publish(subject, verdict, stream=subjects.INBOX_STREAM, message_id=verdict.id)
             _log.info("aborted: %s", verdict.abort)
         elif due := comparing.next_look(glance, self.clock.now()):
-            await self.outbox.glance(namespace, name, glance, due)
+            await self.outbox.glance(namespace, name, glance, due, next_one=True)
 
     async def _checks(self, tick: Tick) -> list[Check]:
         question = tick.question
@@ -144,11 +144,13 @@ class Analyzer:
             return []
         if comparing.warming_up(asked, now):
             return comparing.judge_warming_up()
-        success, latency = comparing.status_query(asked, now), comparing.latency_query(asked, now)
-        answers = await _together(*(self.prometheus.rows(asked.provider, query) for query in (success, latency)))
+        judges = {comparing.status_query(asked, now): comparing.judge_success}
+        if comparing.compares_latency(asked):
+            judges[comparing.latency_query(asked, now)] = comparing.judge_latency
+        answers = await _together(*(self.prometheus.rows(asked.provider, query) for query in judges))
         return [
-            comparing.judge_success(question, asked, success, answers[0]),
-            comparing.judge_latency(question, asked, latency, answers[1]),
+            judge(question, asked, query, answer)
+            for (query, judge), answer in zip(judges.items(), answers, strict=True)
         ]
 
     async def _sight(self, asked: Evidence | None) -> Sightings | None:

@@ -49,7 +49,9 @@ class Outbox(Protocol):
 
     async def publish(self, subject: str, message: BaseModel, *, stream: str, message_id: str = "") -> None: ...
 
-    async def glance(self, namespace: str, name: str, message: Glance, due: datetime) -> None: ...
+    async def glance(
+        self, namespace: str, name: str, message: Glance, due: datetime, *, next_one: bool = False
+    ) -> None: ...
 
 
 class Markers(Protocol):

@@ -14,8 +14,6 @@ from shared.canary import queries
 from shared.canary.resource import seconds
 from shared.wire import messages as wire
 
-COMPARISONS: Final = 2
-"""Success and latency."""
 _STRICTEST_FIRST: Final = (wire.NoData.FAIL, wire.NoData.HOLD, wire.NoData.IGNORE)
 MOST_STEPS: Final = 100
 """Weights are whole percents, so more steps are only those of somebody who wrote thousands of iterations."""
@@ -74,7 +72,10 @@ def comparison(scene: Scene, tick: PendingTick) -> wire.Comparison | None:
     if compare is None or began is None or step is None or not scene.routed or scene.state.weight == 100:
         return None
     alpha = alpha_of_a_look(
-        compare.alpha, steps=steps(scene.canary.spec), comparisons=COMPARISONS, looks=scene.state.step_ticks
+        compare.alpha,
+        steps=steps(scene.canary.spec),
+        comparisons=2 if compare.latency_floor < 100 else 1,
+        looks=scene.state.step_ticks,
     )
     since = max(step, began + timedelta(seconds=seconds(compare.warmup)))
     made = _sides(scene, since, alpha=alpha, floor=compare.floor)

@@ -4,6 +4,7 @@ A publish that ran into its timeout may be stored all the same, later. So whatev
 and whatever has none may be there twice without harm.
 """
 
+import contextlib
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -77,15 +78,22 @@ class Publisher:
             headers={"Nats-Schedule": f"@at {at}", "Nats-Schedule-Target": target},
         )
 
-    async def glance(self, namespace: str, name: str, message: Glance, due: datetime) -> None:
-        """Lets NATS deliver this look when it's due, in place of any other that waits for this canary."""
+    async def glance(
+        self, namespace: str, name: str, message: Glance, due: datetime, *, next_one: bool = False
+    ) -> None:
+        """Lets NATS deliver this look when it's due, in place of any other that waits for this canary.
+
+        The `next_one` of a look gives way to one that is there: it asks something newer, or it's this very one, stored
+        by an earlier delivery. The server takes a look's schedule away when it stores the look.
+        """
         at = due.astimezone(UTC).isoformat().replace("+00:00", "Z")
-        await self.publish(
-            subjects.glance_schedule(namespace, name),
-            message,
-            stream=subjects.TICK_STREAM,
-            headers={"Nats-Schedule": f"@at {at}", "Nats-Schedule-Target": subjects.glance(namespace, name)},
-        )
+        headers = {"Nats-Schedule": f"@at {at}", "Nats-Schedule-Target": subjects.glance(namespace, name)}
+        if next_one:
+            headers["Nats-Expected-Last-Subject-Sequence"] = "0"
+        with contextlib.suppress(LostRace):
+            await self.publish(
+                subjects.glance_schedule(namespace, name), message, stream=subjects.TICK_STREAM, headers=headers
+            )
 
     async def unschedule(self, namespace: str, name: str) -> None:
         """Cancels the tick that waits for this canary, if one does.

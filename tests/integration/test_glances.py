@@ -99,3 +99,19 @@ async def test_looks_end_when_the_tick_comes(nats: NatsServer, admin: Plain, num
     assert datetime.now(UTC) <= glance.tick.due + timedelta(seconds=5)
     assert 1 <= len(numbers.asked) <= 3
     assert await stored(admin) == []
+
+
+async def test_a_next_look_gives_way_to_one_that_is_there(nats: NatsServer, admin: Plain, numbers: Numbers) -> None:
+    """The router has armed a newer question meanwhile, or the look was delivered twice."""
+    later = datetime.now(UTC) + timedelta(minutes=5)
+    newer, older = (look(numbers, seq, timedelta(minutes=9)) for seq in (4, 3))
+    async with joined(nats, "router") as router:
+        await router.publisher.glance("shop", "web", newer, later)
+        await router.publisher.glance("shop", "web", older, later, next_one=True)
+        held = await router.publisher.last("TICK", "serinus.glance-schedule.shop.web")
+        assert held is not None
+        assert Glance.model_validate_json(held[1]) == newer
+        await router.publisher.glance("shop", "web", older, later)
+        held = await router.publisher.last("TICK", "serinus.glance-schedule.shop.web")
+        assert held is not None
+        assert Glance.model_validate_json(held[1]) == older

@@ -83,7 +83,7 @@ def _latency(**sides: tuple[float, float, float]) -> Answer:
         (_latency(canary=(60, 99, 100), primary=(930, 999, 1000)), Outcome.FAIL),
         (_latency(canary=(6, 9, 10), primary=(930, 999, 1000)), Outcome.HOLD),
         (_latency(primary=(930, 999, 1000)), Outcome.HOLD),
-        (_latency(canary=(0, 0, 100), primary=(0, 0, 1000)), Outcome.HOLD),
+        (_latency(canary=(0, 0, 100), primary=(0, 0, 1000)), Outcome.PASS),  # long polling: nothing is slow there
         (Answer(error="request failed: EOF", fault=Fault.QUERY), Outcome.ERROR),
     ],
 )
@@ -106,6 +106,12 @@ async def test_the_first_moments_of_a_canary_are_not_compared() -> None:
     assert world.outcome == "hold"
     assert [check.reason for check in world.verdict.checks] == [comparing.WARMING_UP] * 2
     assert world.log == []
+
+
+async def test_latency_that_may_be_anything_is_not_asked_for() -> None:
+    world = World(answers={"sum by ": GOOD})
+    await world.analyzer.on_tick(tick(question(comparison=ASKED.model_copy(update={"latency_floor": 1.0}))))
+    assert (world.shown, len(world.log)) == ([(comparing.SUCCESS, "pass")], 1)
 
 
 async def test_a_tick_compares_beside_everything_else() -> None:

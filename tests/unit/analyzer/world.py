@@ -68,7 +68,10 @@ class World:
         assert (subject, stream, message_id) == ("serinus.inbox.test.podinfo-canary", "INBOX", message.id)
         self.verdicts.append(message)
 
-    async def glance(self, namespace: str, name: str, message: Glance, due: datetime) -> None:
+    async def glance(
+        self, namespace: str, name: str, message: Glance, due: datetime, *, next_one: bool = False
+    ) -> None:
+        assert next_one, "it must not replace what the router asks"
         if self.away == "publish":
             raise RetryLater("no bus")
         self.glances.append((message, due))

@@ -103,6 +103,12 @@ def test_the_canary_is_compared_with_the_primary_since_its_step_began() -> None:
     )
 
 
+def test_latency_that_may_be_anything_costs_no_alpha() -> None:
+    asked = evidence.comparison(scene(compare={"latencyFloor": 100}), TICK)
+    assert asked is not None
+    assert (asked.latency_floor, asked.alpha) == (1.0, 0.05 / 5 / 1 / 2)
+
+
 def test_a_canarys_first_moments_are_not_compared() -> None:
     asked = evidence.comparison(scene(compare={"warmup": "30s"}), TICK)
     assert asked is not None
