@@ -152,6 +152,20 @@ async def test_a_retry_gives_another_cookie_and_the_old_ones_mean_nothing() -> N
         assert await street.canaries(100, Cookie=old) == 20
 
 
+async def test_the_primarys_clients_stay_with_it_for_a_step() -> None:
+    affinity = {"cookieName": "side", "primaryCookieName": "other"}
+    theatre = await progressing(canary(stepWeight=50, maxWeight=100, sessionAffinity=affinity), pods(), steps=0)
+    first = theatre.canary["status"]["primarySessionAffinityCookie"]
+    async with town(theatre) as street:
+        assert await street.canaries(20) == 10
+        assert await street.canaries(20, Cookie=first) == 0
+        own = theatre.canary["status"]["sessionAffinityCookie"]
+        assert await street.canaries(20, Cookie=f"{first}; {own}") == 20, "whom the canary answered stays there"
+        await theatre.tick()
+        assert theatre.canary["status"]["primarySessionAffinityCookie"] != first
+        assert await street.canaries(20, Cookie=first) == 20, "by the new weight, which is everybody"
+
+
 async def test_in_blue_green_nobody_is_routed_until_everybody_is() -> None:
     theatre = await progressing(canary(iterations=1), pods(), steps=0)
     async with town(theatre) as street:

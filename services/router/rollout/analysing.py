@@ -84,7 +84,11 @@ def _noted(c: Context, state: State) -> tuple[State, tuple[Draft, ...]]:
 
 def _unmeasured(c: Context, state: State, drafts: tuple[Draft, ...]) -> tuple[State, tuple[Draft, ...]]:
     """Where nothing is routed to the canary, a lack of numbers has a reason of its own, told once a rollout."""
-    lacking = any(check.outcome is Outcome.FAIL for check in c.verdict.of(Kind.EVIDENCE))
+    late = c.state.step_ticks > 0
+    lacking = any(
+        check.outcome is Outcome.FAIL or (late and check.outcome is Outcome.HOLD)
+        for check in c.verdict.of(Kind.EVIDENCE)
+    )
     waits = None
     if lacking and not routed(c.spec, state):
         waits = once(replace(c, state=state), "unmeasured", texts.unmeasured(c.spec))

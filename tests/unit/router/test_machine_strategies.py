@@ -173,6 +173,11 @@ class TestBlueGreen:
         told = [text for text in play.texts() if text.startswith("No numbers of podinfo.test while no traffic")]
         assert len(told) == 1
         assert play.state.failed_checks == 2
+        waiting = replace(SILENT, outcome=Outcome.HOLD)
+        patient = progressing(iterations=3).judge(Outcome.HOLD, waiting)
+        assert not any(text.startswith("No numbers") for text in patient.texts()), "its numbers may be on their way"
+        patient.judge(Outcome.HOLD, waiting)
+        assert any(text.startswith("No numbers") for text in patient.texts())
         testers = progressing(iterations=3, testers=True).judge(Outcome.FAIL, SILENT)
         assert not any(text.startswith("No numbers") for text in testers.texts())
 
