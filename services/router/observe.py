@@ -15,7 +15,7 @@ from shared.kube.json import Json
 
 def observe(canary: Canary, state: State, found: Found, options: Options, now: datetime) -> Observation:
     """What the machine needs to see."""
-    problem = _problem(canary, found, options)
+    problem = _problem(canary, found, options, served=state.phase is not Phase.INITIALIZING)
     annotations = json.mapping(found.primary, "metadata", "annotations")
     carried = "" if problem else primary_objects.carried_revision(canary, found, options)
     took_over = state.promotion == TAKEN_OVER
@@ -91,7 +91,7 @@ def _missing(name: str, namespace: str, *, retriable: bool = True) -> Readiness:
     )
 
 
-def _problem(canary: Canary, found: Found, options: Options) -> str:
+def _problem(canary: Canary, found: Found, options: Options, *, served: bool) -> str:
     name, namespace = canary.names.target, canary.spec.namespace
     if found.target is None:
         return _missing(name, namespace).text
@@ -101,7 +101,7 @@ def _problem(canary: Canary, found: Found, options: Options) -> str:
         name = canary.names.autoscaler
         text = f'horizontalpodautoscalers.autoscaling "{name}" not found'
         return f"HorizontalPodAutoscaler {name}.{namespace} get query error: {text}"
-    return preflight.problem(canary, found, options)
+    return preflight.problem(canary, found, options, served=served)
 
 
 def _warnings(canary: Canary, state: State, found: Found) -> tuple[str, ...]:

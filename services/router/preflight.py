@@ -22,8 +22,9 @@ _GATEWAYS: Final = frozenset({"request-success-rate", "request-duration"})
 """Checks that rest on the gateway's own metrics."""
 
 
-def problem(canary: Canary, found: Found, options: Options) -> str:
-    """The first thing that stands in the way; empty if nothing does."""
+def problem(canary: Canary, found: Found, options: Options, *, served: bool) -> str:
+    """The first thing that stands in the way; empty if nothing does. Before the Services are `served`, a controller that
+    sees a route sooner than them refuses it, and takes it back a moment later."""
     if not canary.names.each_route():
         return "apisix route selector is empty"
     for names in canary.names.each_route():
@@ -31,7 +32,7 @@ def problem(canary: Canary, found: Found, options: Options) -> str:
             spec = route_objects.spec_of(canary, names, found, traffic.most(canary), options)
         except routes.NoRoute as error:
             return str(error)
-        if text := next(_problems(canary, names, found, spec), ""):
+        if text := next(_problems(canary, names, found, spec, served=served), ""):
             return text
     return ""
 
@@ -50,7 +51,7 @@ def warnings(canary: Canary, found: Found) -> tuple[str, ...]:
     return tuple(told)
 
 
-def _problems(canary: Canary, names: Names, found: Found, spec: Json) -> Iterator[str]:
+def _problems(canary: Canary, names: Names, found: Found, spec: Json, *, served: bool) -> Iterator[str]:
     title, there = f"APISIX route {names.route}.{canary.spec.namespace}", found.routes[names.route]
     for rule in _managed(names, there):
         for text in (*_timeouts(rule), *_backends(canary, names, found, there, rule)):
@@ -62,7 +63,7 @@ def _problems(canary: Canary, names: Names, found: Found, spec: Json) -> Iterato
                 "its http route a shorter name"
             )
     generated = f"APISIX route {names.canary_route}.{canary.spec.namespace}"
-    if refusal := acceptance.refusal(there.generated):
+    if served and (refusal := acceptance.refusal(there.generated)):
         yield f"{generated} is refused by its controller: {refusal}"
     if found.at is not None and acceptance.silent(there.generated, found.at):
         yield f"{generated} isn't accepted by any controller: set spec.ingressClassName of {names.route} to its class"

@@ -21,9 +21,11 @@ def around(rule: Json | None = None, generated: Json | None = None, **routed: An
     return Found(at=NOW, target=guide("deployment"), routes=routes)
 
 
-def problem(found: Found) -> str:
+def problem(found: Found, *, served: bool = True) -> str:
     canary = parse.canary(guide("canary"), timedelta())
-    return preflight.problem(canary, found, Options()).removeprefix("APISIX route podinfo.test's http route method ")
+    return preflight.problem(canary, found, Options(), served=served).removeprefix(
+        "APISIX route podinfo.test's http route method "
+    )
 
 
 def warnings(found: Found) -> list[str]:
@@ -107,6 +109,11 @@ def test_a_name_that_older_gateways_refuse_is_a_warning() -> None:
     made = {"metadata": {"name": "podinfo-podinfo-canary"}, "spec": {"http": [{"name": "x" * 80}]}}
     [text] = warnings(around(generated=made))
     assert text.endswith("which before 3.15 takes 100 characters and not 108: give it or its http route a shorter name")
+
+
+def test_before_the_services_are_there_a_controllers_word_is_about_them() -> None:
+    generated = status("ResourcesAvailable", "False", reason="ResourceSyncAborted", message="no service")
+    assert problem(around(generated=generated), served=False) == ""
 
 
 def test_a_refused_source_is_a_warning() -> None:
