@@ -11,6 +11,8 @@ from shared.kube import json, kinds
 from shared.kube.json import Json
 from shared.kube.kinds import Kind
 
+COPIED: Final = "serinus.dev/copied"
+"""Annotation of what is made from an object of people's: which of its labels and annotations follow (W-A17)."""
 OPT_OUT: Final = {
     "kustomize.toolkit.fluxcd.io/reconcile": "disabled",
     "helm.toolkit.fluxcd.io/driftDetection": "disabled",

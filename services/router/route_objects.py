@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Final
 
 from services.router import acceptance, routes, service_objects, upstreams
 from services.router.found import Found, RouteFound
-from services.router.objects import OPT_OUT, Options, Wanted, owner
+from services.router.objects import COPIED, OPT_OUT, Options, Wanted, owner
 from services.router.parse import Canary
 from services.router.rules import Gateway
 from services.router.shape import Shape
@@ -14,14 +13,14 @@ from shared.canary.names import Names
 from shared.kube import json, kinds
 from shared.kube.json import Json
 
-COPIED: Final = "serinus.dev/copied"
-"""Annotation of a generated route: which labels and annotations are its source's, so that they follow it (W-A17)."""
-
 
 def generated(canary: Canary, found: Found, shape: Shape, options: Options) -> Iterable[Wanted]:
     """What each source makes; where one is gone or unusable, what it made before, with our weights."""
     for names in canary.names.each_route():
         there = found.routes.get(names.route, RouteFound())
+        services = {names.primary_service, names.canary_service}
+        if there.generated is None and found.target is None and services - found.services.keys():
+            continue  # nobody makes them now, and a backend that isn't there leaves its share to the other
         try:
             spec = spec_of(canary, names, found, shape, options)
         except routes.NoRoute:  # people have been told; what it generated keeps serving

@@ -7,6 +7,7 @@ rule are those that share one of its paths, and of them only those that one requ
 from collections.abc import Iterable
 from typing import Final
 
+from services.router.objects import COPIED
 from shared.kube import json
 from shared.kube.json import Json
 
@@ -39,12 +40,12 @@ class Siblings:
             if not _generated(new):
                 self._add(new)
 
-    def sharing(self, rules: Iterable[Json], but: Key) -> tuple[Json, ...]:
+    def sharing(self, rules: Iterable[Json], *but: Key) -> tuple[Json, ...]:
         """Rules of other routes than `but` that have a path in common with one of these."""
         found: dict[int, Json] = {}
         for path in {path for rule in rules for path in paths(rule)}:
             for key, there in self._by_path.get(path, {}).items():
-                if key != but:
+                if key not in but:
                     found.update({id(rule): rule for rule in there})
         return tuple(found.values())
 
@@ -68,8 +69,10 @@ def _key(route: Json) -> Key:
 
 
 def _generated(route: Json) -> bool:
+    """By its owner; or by our mark, where somebody has cut the tie."""
     owners = json.items(route, "metadata", "ownerReferences")
-    return any(json.text(each, "kind") == "Canary" and json.flag(each, "controller") for each in owners)
+    made = any(json.text(each, "kind") == "Canary" and json.flag(each, "controller") for each in owners)
+    return made or COPIED in json.mapping(route, "metadata", "annotations")
 
 
 def paths(rule: Json) -> set[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from services.router.found import Found
-from services.router.objects import OPT_OUT, Wanted, owned, owner
+from services.router.objects import COPIED, OPT_OUT, Wanted, owned, owner
 from services.router.parse import Canary
 from shared.kube import json, kinds
 from shared.kube.json import Json
@@ -22,7 +22,8 @@ def copies(canary: Canary, found: Found) -> Iterable[Wanted]:
     """In step with their source, and gone with it. One that people have made themselves stays theirs."""
     for name in (canary.names.primary_service, canary.names.canary_service):
         have = found.upstream_copies.get(name)
-        if have is not None and not owned(canary, have):
+        ours = owned(canary, have)
+        if have is not None and not ours and COPIED not in json.mapping(have, "metadata", "annotations"):
             continue
         if found.upstream is None:
             if have is not None:
@@ -35,12 +36,13 @@ def copies(canary: Canary, found: Found) -> Iterable[Wanted]:
             "metadata": {
                 "name": name,
                 "namespace": canary.spec.namespace,
-                "annotations": dict(OPT_OUT),
+                "annotations": {**OPT_OUT, COPIED: ""},
                 "ownerReferences": [owner(canary)],
             },
             "spec": spec,
         }
-        yield Wanted(kinds.APISIX_UPSTREAM, name, body, {("spec",): spec})
+        tied = {} if have is None or ours else {"metadata": {"ownerReferences": [owner(canary)]}}
+        yield Wanted(kinds.APISIX_UPSTREAM, name, body, {("spec",): spec}, tied)
 
 
 def scheme(found: Found) -> str:

@@ -172,7 +172,7 @@ class World:
         return RouteFound(
             source=source,
             generated=cache.get(namespace, names.canary_route),
-            siblings=self._siblings.sharing(rules, but=(namespace, names.route)),
+            siblings=self._siblings.sharing(rules, (namespace, names.route), (namespace, names.canary_route)),
             services={name: found for name in neighbours if (found := services.get(namespace, name)) is not None},
         )
 

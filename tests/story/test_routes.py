@@ -180,3 +180,24 @@ async def test_an_upstream_of_peoples_own_stays_theirs() -> None:
     theatre.cluster.remove("ApisixUpstream", "podinfo")
     await theatre.fact()
     assert theatre.cluster.of("ApisixUpstream", "podinfo-canary")["spec"]["retries"] == 7
+
+
+async def test_objects_whose_ties_were_cut_are_ours_again() -> None:
+    """`release --all` and another installation: neither the route nor the copies are taken for somebody else's."""
+    theatre = await initialized(extra=[upstream()])
+    for kind, name in (("ApisixRoute", GENERATED), ("ApisixUpstream", "podinfo-canary")):
+        theatre.cluster.edit(kind, name, {"metadata": {"ownerReferences": None}})
+    await theatre.fact()
+    assert theatre.canary["status"]["serinus"].get("hold") is None
+    assert theatre.cluster.of("ApisixUpstream", "podinfo-canary")["metadata"]["ownerReferences"][0]["kind"] == "Canary"
+    theatre.cluster.remove("ApisixUpstream", "podinfo")
+    await theatre.fact()
+    assert ("ApisixUpstream", "test", "podinfo-canary") not in theatre.cluster.objects
+
+
+async def test_a_route_isnt_made_anew_over_services_that_nobody_makes() -> None:
+    theatre = await progressing()
+    for kind, name in (("Deployment", "podinfo"), ("Service", "podinfo-canary"), ("ApisixRoute", GENERATED)):
+        theatre.cluster.remove(kind, name)
+    await theatre.fact()
+    assert ("ApisixRoute", "test", GENERATED) not in theatre.cluster.objects

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from services.router import acceptance, parse, preflight, route_objects, traffic
 from services.router.found import Found, RouteFound
-from services.router.objects import Options
+from services.router.objects import COPIED, Options
 from services.router.rollout.state import Cookies, State
 from services.router.siblings import Siblings
 from tests.story.theatre import guide
@@ -44,7 +44,7 @@ def broken(draw: st.DrawFn) -> Json:
             target[draw(st.sampled_from(fields))] = draw(ANYTHING)
     route["spec"]["http"].append(draw(st.sampled_from([rule, {**rule, "name": "second"}, None, 7])))
     route["status"] = draw(ANYTHING)
-    route["metadata"]["annotations"] = {acceptance.LOW_SINCE: "soon", route_objects.COPIED: "x labels: :"}
+    route["metadata"]["annotations"] = {acceptance.LOW_SINCE: "soon", COPIED: "x labels: :"}
     return route
 
 
@@ -56,7 +56,7 @@ def test_nonsense_has_an_answer(source: Json, generated: Json | None) -> None:
         match=[{"headers": {"x": {"prefix": "y"}}}], sessionAffinity={"cookieName": "c"}, mirror=True
     )
     canary = parse.canary(document, timedelta())
-    siblings = Siblings([source]).sharing(source["spec"]["http"][:1], but=("test", "another"))
+    siblings = Siblings([source]).sharing(source["spec"]["http"][:1], ("test", "another"))
     there = RouteFound(source=source, generated=generated, siblings=siblings)
     found = Found(at=NOW, target=guide("deployment"), routes={"podinfo": there}, nodes=("10.0.0.1",))
     assert isinstance(preflight.problem(canary, found, Options(), served=True), str)
