@@ -172,6 +172,7 @@ async def prepare(api: Api, routes: Path) -> list[tuple[Kind, Json]]:
     canary["spec"]["revertOnDeletion"] = True
     route = guide("route")
     route["spec"]["http"][0]["plugins"].append({"name": "limit-count", "enable": True, "config": {"count": 100}})
+    route["spec"]["ingressClassName"] = "apisix"
     config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "colors"}, "data": {"color": "red"}}
     manifests = [
         (kinds.CONFIG_MAP, config), (kinds.DEPLOYMENT, deployment), (kinds.AUTOSCALER, guide("hpa")),

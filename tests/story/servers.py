@@ -17,6 +17,8 @@ from tests.unit.kube.conftest import Access
 
 ROOT = Path(__file__).parents[2]
 APISIX = ROOT / "sandbox/crds/apisix.yaml"
+LINES = {"1.5": ROOT / "sandbox/crds/apisix-1.5.yaml", "2.2": ROOT / "sandbox/crds/apisix-2.2.yaml"}
+"""Definitions of ApisixRoute as versions of the ingress controller have them."""
 
 
 @contextlib.asynccontextmanager

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from shared.kube import json, kinds
-from tests.story.played import NAMESPACE, Cluster, changes, playing, released
-from tests.story.servers import embedded, real
+from tests.story.played import NAMESPACE, Cluster, Server, changes, playing, released
+from tests.story.servers import LINES, embedded, real
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -31,7 +31,21 @@ async def cluster(request: pytest.FixtureRequest, tmp_path: Path, writes: Counte
         yield made
 
 
-async def test_a_rollout_and_nothing_written_that_is_as_wanted(cluster: Cluster, writes: Counter[str]) -> None:
+@pytest.mark.parametrize("server", [embedded, pytest.param(real, marks=pytest.mark.cluster)], ids=["embedded", "real"])
+@pytest.mark.parametrize("line", LINES)
+async def test_a_rollout_and_nothing_written_that_is_as_wanted(
+    line: str, server: Server, tmp_path: Path, writes: Counter[str]
+) -> None:
+    """On routes as each line of the ingress controller defines them: what one of them drops is not written for ever."""
+    async with playing(server, tmp_path, writes, routes=LINES[line]) as cluster:
+        await _rolls_out(cluster, writes)
+        source = await cluster.api.get(kinds.APISIX_ROUTE.path(NAMESPACE, "podinfo"))
+        generated = await cluster.api.get(kinds.APISIX_ROUTE.path(NAMESPACE, "podinfo-podinfo-canary"))
+        known = "apisix" if line == "2.2" else None
+        assert source["spec"].get("ingressClassName") == generated["spec"].get("ingressClassName") == known
+
+
+async def _rolls_out(cluster: Cluster, writes: Counter[str]) -> None:
     async with asyncio.timeout(10):
         while not cluster.canary:
             await asyncio.sleep(0.02)
