@@ -94,7 +94,7 @@ class Stage:
             await stack.enter_async_context(self.prometheus)
             self.network.claim(PROMETHEUS, 9090, self.prometheus.port)
             self.network.claim(SLACK, 80, self.slack.port)
-            following = asyncio.create_task(controller.follow(self.api, self.gateway))
+            following = asyncio.create_task(controller.follow(self.api, self.gateway, reports=True))
             stack.push_async_callback(tasks.ended, following)
             self._stack = stack.pop_all()
         return self

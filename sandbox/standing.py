@@ -51,7 +51,7 @@ async def stand(ports: Ports, ended: asyncio.Event) -> None:
         api = await stack.enter_async_context(cluster.api())
         for part in (gateway, LoadTester(network), Proxy(network, port=ports.proxy), kubelet):
             await stack.enter_async_context(part)
-        following = asyncio.create_task(controller.follow(api, gateway))
+        following = asyncio.create_task(controller.follow(api, gateway, reports=True))
         await _define(api)
         print(f"the cluster stands at {cluster.url}", flush=True)
         waiting = asyncio.create_task(ended.wait())

@@ -76,7 +76,7 @@ def translate(
     found: dict[Key, tuple[Rule, ...]] = {}
     for route in routes:
         key = (route["metadata"]["namespace"], route["metadata"]["name"])
-        if dialect.services and not default_class and not route["spec"].get("ingressClassName"):
+        if not concerns(route, dialect, default_class):
             continue
         try:
             found[key] = _rules(route, table, dialect)
@@ -84,6 +84,20 @@ def translate(
             if key in before:
                 found[key] = before[key]
     return found
+
+
+def concerns(route: Json, dialect: Dialect, default_class: bool) -> bool:
+    """Is it this controller's? Newer ones want to be named, or to be the default."""
+    return bool(not dialect.services or default_class or route["spec"].get("ingressClassName"))
+
+
+def problem(route: Json, table: ServiceTable, dialect: Dialect) -> str:
+    """Why this ApisixRoute isn't published, or an empty text."""
+    try:
+        _rules(route, table, dialect)
+    except (Refused, exprs.Unsupported) as error:
+        return str(error) or type(error).__name__
+    return ""
 
 
 def _rules(route: Json, table: ServiceTable, dialect: Dialect) -> tuple[Rule, ...]:

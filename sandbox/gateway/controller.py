@@ -1,14 +1,17 @@
-"""Keeps a gateway configured from a cluster, as the ingress controller does: watches, and applies what it sees."""
+"""Keeps a gateway configured from a cluster, as the ingress controller does: watches, applies what it sees, says so."""
 
 import asyncio
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Final
 
 import aiohttp
 
 from sandbox.controlplane.api import Api, ApiError, Json
+from sandbox.gateway import status
 from sandbox.gateway.server import Gateway
+from sandbox.network import ServiceTable
 
 _log = logging.getLogger(__name__)
 
@@ -16,12 +19,15 @@ ROUTES: Final = "/apis/apisix.apache.org/v2/apisixroutes"
 SERVICES: Final = "/api/v1/services"
 SLICES: Final = "/apis/discovery.k8s.io/v1/endpointslices"
 
+MANAGER: Final = "apisix-ingress-controller"
+
 _PAUSE = 0.2  # seconds between attempts while the API server is away, or doesn't know ApisixRoutes yet
 _GATHER = 0.05  # seconds in which changes come together: a rollout writes several objects at once
 
 
-async def follow(api: Api, gateway: Gateway) -> None:
-    """Runs until cancelled. `api` needs the rights to list and watch the three kinds.
+async def follow(api: Api, gateway: Gateway, *, reports: bool = False) -> None:
+    """Runs until cancelled. `api` needs the rights to list and watch the three kinds, and to write the status of routes
+    if it `reports`: one controller of a cluster does.
 
     Nothing is applied before all three lists are in: half a cluster would be a wrong configuration.
     """
@@ -35,7 +41,24 @@ async def follow(api: Api, gateway: Gateway) -> None:
             await asyncio.sleep(_GATHER)
             changed.clear()
             if all(kind.listed for kind in kinds):
-                gateway.apply(*(list(kind.objects.values()) for kind in kinds))
+                routes, services, slices = (list(kind.objects.values()) for kind in kinds)
+                gateway.apply(routes, services, slices)
+                if reports:
+                    await _report(api, gateway, routes, ServiceTable(services, slices))
+
+
+async def _report(api: Api, gateway: Gateway, routes: list[Json], table: ServiceTable) -> None:
+    """What can't be said now is said after the next change."""
+    for route in routes:
+        told = status.conditions(route, table, gateway.dialect, datetime.now(UTC), default_class=gateway.default_class)
+        if told is None:
+            continue
+        namespace, name = _key(route)
+        path = f"/apis/apisix.apache.org/v2/namespaces/{namespace}/apisixroutes/{name}/status"
+        try:
+            await api.patch(path, {"status": {"conditions": told}}, fieldManager=MANAGER)
+        except (ApiError, aiohttp.ClientError, TimeoutError) as error:
+            _log.info("the status of %s/%s isn't written: %s", namespace, name, error)
 
 
 class _Kind:

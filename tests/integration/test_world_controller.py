@@ -113,7 +113,7 @@ async def scene(server: ApiServer | ControlPlane) -> AsyncIterator[Scene]:
     runner = ApplicationRunner(network, {BROKEN: Behaviour(fail_ratio=1.0)})
     async with server.api() as admin, Gateway(network) as gateway, aiohttp.ClientSession() as user:
         # The controller is there before its kind is.
-        following = asyncio.create_task(controller.follow(admin, gateway))
+        following = asyncio.create_task(controller.follow(admin, gateway, reports=True))
         for crd in yaml.safe_load_all(CRDS.read_text()):
             await admin.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
         await admin.until("/apis/apisix.apache.org/v2/apisixroutes", lambda _: True)
@@ -137,6 +137,18 @@ async def test_a_deployment_answers_through_the_gateway(scene: Scene, granularit
     await scene.becomes(500)
     await scene.admin.delete(f"{ROUTES}/podinfo")
     await scene.becomes(404)
+
+
+async def test_the_route_says_what_the_controller_made_of_it(scene: Scene) -> None:
+    """As 1.x does: a route whose Service isn't there isn't synced, and is as soon as there is one."""
+    await scene.admin.create(ROUTES, apisix_route())
+    told = await scene.admin.until(f"{ROUTES}/podinfo", lambda found: bool(found.get("status")))
+    [condition] = told["status"]["conditions"]
+    assert (condition["status"], condition["reason"]) == ("False", "ResourceSyncAborted")
+    await scene.admin.create("/api/v1/namespaces/test/services", service())
+    await scene.admin.until(
+        f"{ROUTES}/podinfo", lambda found: bool(found["status"]["conditions"][0]["reason"] == "ResourcesSynced")
+    )
 
 
 async def test_the_gateway_serves_on_while_the_api_server_is_away_and_catches_up(scene: Scene) -> None:

