@@ -78,7 +78,7 @@ async def app(settings: RouterSettings, runtime: Runtime) -> None:
             world.memory.learn(new) if new else world.memory.forget(json.uid(old))
             gauges.changed(old, new)
 
-    follow = _followed(tracking=settings.enable_config_tracking)
+    follow = followed(tracking=settings.enable_config_tracking)
     caches = Caches(
         cluster, follow, namespaces=split(settings.watch_namespace), on_change=changed,
         observe=measures.Watches(runtime.metrics),
@@ -128,7 +128,7 @@ def _gauges(settings: RouterSettings, runtime: Runtime) -> Gauges:
     return Gauges(runtime.metrics, runtime.clock.now)
 
 
-def _followed(*, tracking: bool) -> dict[Kind, Follow]:
+def followed(*, tracking: bool) -> dict[Kind, Follow]:
     """What is watched, and how much of it is kept."""
     watched = [kind for kind in WATCHED if tracking or kind not in METADATA_ONLY]
     follow = {kind: Follow(metadata_only=kind in METADATA_ONLY, optional=kind in OPTIONAL) for kind in watched}

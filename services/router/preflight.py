@@ -4,6 +4,7 @@ Each text names the field and the fix. A problem holds the rollout; a warning is
 """
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import Final
 
 from services.router import acceptance, plugins, route_objects, routes, service_objects, traffic
@@ -43,12 +44,18 @@ def warnings(canary: Canary, found: Found) -> tuple[str, ...]:
     for names in canary.names.each_route():
         there = found.routes.get(names.route, RouteFound())
         title = f"APISIX route {names.route}.{canary.spec.namespace}"
-        if refusal := acceptance.refusal(there.source):
+        if _stands(found.services.get(names.apex), found.at) and (refusal := acceptance.refusal(there.source)):
             told.append(f"{title} is refused by its controller: {refusal.partition(':')[0]}, see its status")
         for rule in _managed(names, there):
             told += (f"{title}'s http route {json.text(rule, 'name')} {text}" for text in _doubts(canary, rule))
         told += _long_names(canary, names, there)
     return tuple(told)
+
+
+def _stands(apex: Json | None, at: datetime | None) -> bool:
+    """Was the apex Service there for a while? Without it the source is refused, and controllers look again in their time."""
+    made = json.text(apex, "metadata", "creationTimestamp")
+    return at is not None and bool(made) and at >= datetime.fromisoformat(made) + acceptance.MOST
 
 
 def _problems(canary: Canary, names: Names, found: Found, spec: Json, *, served: bool) -> Iterator[str]:

@@ -16,13 +16,12 @@ from sandbox.controlplane.api import Api
 from sandbox.controlplane.kubelet import FakeKubelet
 from sandbox.controlplane.server import ControlPlane
 from services.router import handlers
-from services.router.app import Kept
-from services.router.idle import keep_who_scales
+from services.router.app import Kept, followed
 from services.router.objects import Options
 from services.router.reconcile import Reconciler, Rules
-from services.router.world import METADATA_ONLY, WATCHED, World
-from shared.kube import door, informer, json, kinds
-from shared.kube.caches import Caches, Follow
+from services.router.world import WATCHED, World
+from shared.kube import door, json, kinds
+from shared.kube.caches import Caches
 from shared.kube.json import Json
 from shared.kube.kinds import Kind
 from shared.wire import messages as wire
@@ -63,10 +62,7 @@ class Cluster:
     ) -> None:
         self.server, self.api, self.access, self.manifests = server, api, access, manifests
         self.bus, self.clock = FakeBus(), JumpingClock()
-        follow = {kind: Follow(metadata_only=kind in METADATA_ONLY) for kind in WATCHED}
-        follow[kinds.CANARY] = Follow(keep=informer.slim_managed_fields)
-        follow[kinds.DEPLOYMENT] = Follow(keep=keep_who_scales)
-        self.caches = Caches(access, follow)
+        self.caches = Caches(access, followed(tracking=True))
         world = World({kind: Kept(self.caches, kind) for kind in WATCHED}, access, tracking=True)
         rules = Rules(
             default_provider="apisix",

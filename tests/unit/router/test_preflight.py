@@ -1,5 +1,6 @@
 """What would keep a generated route from doing what it says is told before, with the field and the fix (W-A9, W-A18)."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -120,8 +121,14 @@ def test_a_refused_source_is_a_warning() -> None:
     source = guide("route") | {
         "status": {"conditions": [{"type": "ResourcesAvailable", "status": "False", "reason": "x"}]}
     }
-    found = Found(at=NOW, target=guide("deployment"), routes={"podinfo": RouteFound(source=source)})
+    apex = {"metadata": {"creationTimestamp": NOW.isoformat()}}
+    found = Found(
+        at=NOW + timedelta(minutes=1), target=guide("deployment"), services={"podinfo": apex},
+        routes={"podinfo": RouteFound(source=source)},
+    )  # fmt: skip
     assert warnings(found) == ["APISIX route podinfo.test is refused by its controller: x, see its status"]
+    for early in (replace(found, at=NOW + timedelta(seconds=30)), replace(found, services={})):
+        assert warnings(early) == [], "what it lacks is the Service that we are about to make, or have just made"
 
 
 @pytest.mark.parametrize(
