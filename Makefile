@@ -49,6 +49,7 @@ up: $(READY) ## the four services against KUBECONFIG=… NATS_URL=… METRICS_SE
 bench: $(READY) ## the figures that the documents quote, on the real control plane
 	$(BIN)/python -m bench revision
 	$(BIN)/python -m bench ticks
+	$(BIN)/python -m bench scenarios
 
 calibrate: $(READY) ## docs/calibration.md and its picture: false alarms and delays of the judgement; QUICK=1 only compares a part with the page
 	$(if $(QUICK),$(BIN)/pytest -q tests/unit/bench/test_calibration.py,$(BIN)/python -m bench calibrate)

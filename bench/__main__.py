@@ -1,9 +1,10 @@
-"""`python -m bench revision|ticks|flagger|take-over|record-flagger|calibrate`: a control plane of its own, measures, prints.
+"""`python -m bench revision|ticks|flagger|take-over|scenarios|record-flagger|calibrate`: a control plane of its own, measures, prints.
 
 revision   from `kubectl set image` (the patch is sent) to the canary's replicas being set (the watch shows it)
 ticks      how late steps are committed while 200 canaries roll out at an interval of 10 s, one replica a service
 flagger    Flagger and Serinus on one API server: docs/comparison.md
 take-over  Serinus takes over what a Flagger left in each phase, and gives it back
+scenarios  what must cost nobody a request: each one under load, a row of a table; or those whose names begin so
 record-flagger   not a figure: plays the guide with Flagger and records its objects in each phase for the tests
 calibrate  how often good canaries are rolled back, and how soon bad ones: made-up traffic, no control plane
 """
@@ -21,6 +22,8 @@ from pathlib import Path
 from bench.calibration import report
 from bench.figures import distribution, machine
 from bench.flagger import comparison, recording, takeover
+from bench.scenarios.catalogue import played
+from bench.scenarios.scenario import table
 from sandbox import crowd, prometheus
 from sandbox.controlplane import binaries
 from sandbox.controlplane.api import Api, Json
@@ -34,9 +37,11 @@ WARM_UP = 30.0  # seconds until the steps of all canaries are under way
 def main() -> int:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("name", choices=("revision", "ticks", "flagger", "take-over", "record-flagger", "calibrate"))
+    names = ("revision", "ticks", "flagger", "take-over", "record-flagger", "calibrate", "scenarios")
+    parser.add_argument("name", choices=names)
     parser.add_argument("--canaries", type=int, default=0, help="how many; 50, 200 and 10 by default")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long ticks are watched")
+    parser.add_argument("scenario", nargs="*", help="with `scenarios`: those whose names begin so; all by default")
     given = parser.parse_args()
     if given.name == "calibrate":
         report.write()
@@ -44,7 +49,9 @@ def main() -> int:
     prometheus.ensure()
     binaries.ensure()
     print(machine(), flush=True)
-    if given.name == "revision":
+    if given.name == "scenarios":
+        print(table(asyncio.run(played(given.scenario))))
+    elif given.name == "revision":
         asyncio.run(_revision(given.canaries or 50))
     elif given.name == "flagger":
         asyncio.run(comparison.compare(given.canaries or 10))

@@ -62,9 +62,15 @@ def ties(kind: Kind, document: Json, uids: frozenset[str]) -> Json:
         names = json.value(document, "metadata", "finalizers") or []
         return {"finalizers": [each for each in names if each != FINALIZER] or None} if FINALIZER in names else {}
     have = json.items(document, "metadata", "ownerReferences")
-    kept = [each for each in have if not _ours(each, uids)]
-    return {"ownerReferences": kept or None} if len(kept) < len(have) else {}
+    if not any(_canary(each, uids) for each in have):
+        return {}
+    return {"ownerReferences": [each for each in have if not (_canary(each, uids) or _target(each))] or None}
 
 
-def _ours(reference: Json, uids: frozenset[str]) -> bool:
+def _canary(reference: Json, uids: frozenset[str]) -> bool:
     return json.text(reference, "kind") == kinds.CANARY.kind and json.text(reference, "uid") in uids
+
+
+def _target(reference: Json) -> bool:
+    """Beside its Canary the router names the target as an owner, which controls nothing."""
+    return json.text(reference, "kind") == kinds.DEPLOYMENT.kind and not json.flag(reference, "controller")

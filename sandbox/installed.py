@@ -1,5 +1,6 @@
 """Serinus in the real control plane as users install it: `kubectl apply -k`, its Deployments run by the fake kubelet."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -47,10 +48,23 @@ async def install(plane: ControlPlane, stage: Stage, credentials: Credentials = 
     await running(stage)
 
 
+async def again(plane: ControlPlane, stage: Stage) -> None:
+    """Once more what was removed; the namespace and the passwords are there still."""
+    await plane.kubectl("apply", "-k", str(_CHECKOUT / OVERLAY))
+    await running(stage)
+
+
 async def running(stage: Stage) -> None:
     """Wait until every Deployment is available, with pods of its newest template only."""
     for name in DEPLOYMENTS:
         await stage.api.until(f"{_APPS}/{name}", available(1), timeout=90)
+
+
+async def remove(plane: ControlPlane, runner: ProcessRunner, overlay: str = OVERLAY) -> None:
+    """As docs/install.md says. Answers when the last process is gone."""
+    await plane.kubectl("delete", "-k", str(_CHECKOUT / overlay), "--timeout=60s")
+    while any(runner.containers(name) for name in DEPLOYMENTS):
+        await asyncio.sleep(0.1)
 
 
 async def scale(plane: ControlPlane, stage: Stage, replicas: int, *names: str) -> None:

@@ -49,7 +49,7 @@ class Converge:
         wrote = wanted.protected(state, found, refused) and await self._protect(canary)
         if not wanted.hands_off(canary, state, found, refused):
             for copy in wanted.copies(state, found):
-                await self._copy(canary, copy)
+                await self._copy(canary, found, copy)
                 wrote = True
             for each in wanted.wanted(canary, state, found, self._options):
                 wrote = await self._apply(canary, each) or wrote
@@ -120,10 +120,10 @@ class Converge:
             answer = await self._cluster.patch(want.kind, namespace, want.name, patch)
             cache.absorb(copies.without_content(answer) if want.kind in METADATA_ONLY else answer)
 
-    async def _copy(self, canary: Canary, copy: wanted.Copy) -> None:
+    async def _copy(self, canary: Canary, found: Found, copy: wanted.Copy) -> None:
         kind = copies.kind_of(copy)
         try:
-            made = await copies.write(self._cluster, self._world.cache(kind), canary, copy, self._options)
+            made = await copies.write(self._cluster, self._world.cache(kind), canary, found, copy, self._options)
         except (Never, Forbidden) as error:
             raise Trouble(kind, f"{copies.name_of(copy)}.{canary.spec.namespace}", "updat", error) from error
         self._world.cache(kind).absorb(made)

@@ -6,7 +6,17 @@ import json as encoding
 from collections.abc import Iterable
 
 from services.router.found import Found, target_revision
-from services.router.objects import OPT_OUT, NoSelector, Options, Wanted, owned, selector, untied
+from services.router.objects import (
+    OPT_OUT,
+    NoSelector,
+    Options,
+    Wanted,
+    kept_by_target,
+    owned,
+    selector,
+    tied,
+    untied,
+)  # fmt: skip
 from services.router.parse import Canary
 from services.router.patches import merge_patch
 from services.router.primary_objects import FRESH, carried_revision, rewrite_affinity
@@ -14,6 +24,7 @@ from services.router.rollout.state import LEFT, Stage, State, released
 from shared.canary import configs, names
 from shared.kube import json, kinds
 from shared.kube.json import Json
+from shared.kube.kinds import Kind
 
 _APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -31,6 +42,8 @@ def wanted(canary: Canary, state: State, found: Found, options: Options) -> Iter
     if state.stage is Stage.LEAVING:
         for each in canary.names.each_route():
             yield Wanted(kinds.APISIX_ROUTE, each.canary_route, gone=True)
+    if released(state) and found.target is not None:
+        yield from _collected(canary, found)
 
 
 def fronted(canary: Canary, found: Found, options: Options) -> bool:
@@ -86,12 +99,27 @@ def _template(canary: Canary, found: Found, options: Options) -> Json | None:
     return template
 
 
+def _collected(canary: Canary, found: Found) -> Iterable[Wanted]:
+    """What the target has kept from being collected, and isn't needed any more."""
+    used = _used_configs(found)
+    for kind, each in found.belongings:
+        stays = _key(kind, each) in used or (kind, json.name(each)) == (kinds.SERVICE, canary.names.apex)
+        if kept_by_target(canary, each) and not stays:
+            yield tied(canary, kind, each)
+
+
 def _kept_configs(canary: Canary, found: Found) -> Iterable[Wanted]:
     """Copies that the target uses from now on."""
-    used = {ref.key for ref in configs.references(json.mapping(found.target, "spec", "template"))}
-    for kind, each in found.belongings:
-        if configs.ConfigRef(kind.kind, json.name(each)).key in used:
-            yield untied(canary, kind, each)
+    used = _used_configs(found)
+    yield from (untied(canary, kind, each) for kind, each in found.belongings if _key(kind, each) in used)
+
+
+def _used_configs(found: Found) -> set[str]:
+    return {ref.key for ref in configs.references(json.mapping(found.target, "spec", "template"))}
+
+
+def _key(kind: Kind, config: Json) -> str:
+    return configs.ConfigRef(kind.kind, json.name(config)).key
 
 
 def _apex(canary: Canary, found: Found, options: Options) -> Iterable[Wanted]:
@@ -102,11 +130,16 @@ def _apex(canary: Canary, found: Found, options: Options) -> Iterable[Wanted]:
     exact: dict[tuple[str, ...], object] = {}
     if _leads_to_primary(canary, found, options):
         exact["spec", "selector"] = _own_selector(canary, found, options, apex)
-    if not owned(canary, apex) or found.target is None:
+    if not _made_by_us(canary, apex) or found.target is None:
         yield Wanted(kinds.SERVICE, canary.names.apex, None, exact)
         return
     exact.update(untied(canary, kinds.SERVICE, apex).exact)
     yield Wanted(kinds.SERVICE, canary.names.apex, None, exact, {"metadata": {"annotations": dict.fromkeys(OPT_OUT)}})
+
+
+def _made_by_us(canary: Canary, apex: Json) -> bool:
+    """The garbage collector may have taken the Canary's name off already."""
+    return owned(canary, apex) or kept_by_target(canary, apex)
 
 
 def _leads_to_primary(canary: Canary, found: Found, options: Options) -> bool:
@@ -129,7 +162,7 @@ def _own_selector(canary: Canary, found: Found, options: Options, apex: Json) ->
     """As people have applied it, if that finds the target's pods; else by the target's label."""
     applied = _applied_selector(apex)
     labels = json.mapping(found.target, "spec", "template", "metadata", "labels")
-    if applied and not owned(canary, apex) and applied.items() <= labels.items():
+    if applied and not _made_by_us(canary, apex) and applied.items() <= labels.items():
         return applied
     front = _primary_selector(canary, found, options)
     return {label: str(value).removesuffix(names.PRIMARY) for label, value in front.items()}

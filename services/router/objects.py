@@ -72,6 +72,35 @@ def owner(canary: Canary) -> Json:
     }  # fmt: skip
 
 
+def owners(canary: Canary, found: Found) -> list[Json]:
+    """The Canary, and its target beside it: as long as that is there the garbage collector takes nothing, however the
+    Canary is deleted. In the foreground it would otherwise take everything at once, whatever finalizers there are."""
+    if found.target is None:
+        return [owner(canary)]
+    name, uid = json.name(found.target), json.uid(found.target)
+    return [owner(canary), {"apiVersion": kinds.DEPLOYMENT.api_version, "kind": "Deployment", "name": name, "uid": uid}]
+
+
+def kept(canary: Canary, found: Found, kind: Kind, document: Json) -> Wanted:
+    """The same object with all its owners, where another controller named only the Canary."""
+    return _owned_by(kind, document, [*owners(canary, found), *_others(canary, document)])
+
+
+def kept_by_target(canary: Canary, document: Json) -> bool:
+    """Does the target keep this object from being collected with the Canary?"""
+    return any(_keeps(canary, each) for each in json.items(document, "metadata", "ownerReferences"))
+
+
+def _keeps(canary: Canary, reference: Json) -> bool:
+    names = (json.text(reference, "kind"), json.text(reference, "name"))
+    return names == ("Deployment", canary.spec.target) and not json.flag(reference, "controller")
+
+
+def tied(canary: Canary, kind: Kind, document: Json) -> Wanted:
+    """The same object, which goes with the Canary, whether or not its target is there."""
+    return _owned_by(kind, document, [owner(canary), *_others(canary, document)])
+
+
 def owned(canary: Canary, document: Json | None) -> bool:
     """Is this object's controller a Canary of our name?"""
     references = json.items(document, "metadata", "ownerReferences")
@@ -84,8 +113,16 @@ def _refers(canary: Canary, reference: Json) -> bool:
 
 def untied(canary: Canary, kind: Kind, document: Json) -> Wanted:
     """The same object, which no longer goes with the Canary."""
-    others = [each for each in json.items(document, "metadata", "ownerReferences") if not _refers(canary, each)]
-    return Wanted(kind, json.name(document), None, {("metadata", "ownerReferences"): others or None})
+    return _owned_by(kind, document, _others(canary, document))
+
+
+def _others(canary: Canary, document: Json) -> list[Json]:
+    have = json.items(document, "metadata", "ownerReferences")
+    return [each for each in have if not _refers(canary, each) and not _keeps(canary, each)]
+
+
+def _owned_by(kind: Kind, document: Json, references: list[Json]) -> Wanted:
+    return Wanted(kind, json.name(document), None, {("metadata", "ownerReferences"): references or None})
 
 
 def included(labels: Mapping[str, str], options: Options) -> dict[str, str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.router.found import PROMOTION, REVISION, Found, target_revision
-from services.router.objects import NoSelector, Options, Wanted, included, owner, selector, without_flux
+from services.router.objects import NoSelector, Options, Wanted, included, owners, selector, without_flux
 from services.router.parse import Canary
 from services.router.revision import revision
 from services.router.rollout.state import TAKEN_OVER, Phase, State
@@ -109,7 +109,7 @@ def _body(canary: Canary, found: Found, label: tuple[str, str], options: Options
             "namespace": canary.spec.namespace,
             "labels": {**included(json.mapping(target, "metadata", "labels"), options), label[0]: value},
             "annotations": {**annotations, **marks.annotations()},
-            "ownerReferences": [owner(canary)],
+            "ownerReferences": owners(canary, found),
         },
         "spec": {
             **{key: spec[key] for key in _KEPT if key in spec},
@@ -178,7 +178,7 @@ def autoscaler(canary: Canary, state: State, found: Found) -> Iterable[Wanted]:
         "apiVersion": kinds.AUTOSCALER.api_version,
         "kind": kinds.AUTOSCALER.kind,
         "metadata": {
-            "name": name, "namespace": canary.spec.namespace, "labels": labels, "ownerReferences": [owner(canary)],
+            "name": name, "namespace": canary.spec.namespace, "labels": labels, "ownerReferences": owners(canary, found),
         },
         "spec": spec,
     }  # fmt: skip

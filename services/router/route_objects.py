@@ -5,7 +5,7 @@ from datetime import datetime
 
 from services.router import acceptance, routes, service_objects, upstreams
 from services.router.found import Found, RouteFound
-from services.router.objects import COPIED, OPT_OUT, Options, Wanted, owner
+from services.router.objects import COPIED, OPT_OUT, Options, Wanted, owners
 from services.router.parse import Canary
 from services.router.rules import Gateway
 from services.router.shape import Shape
@@ -30,7 +30,7 @@ def generated(canary: Canary, found: Found, shape: Shape, options: Options) -> I
             continue
         have = json.mapping(there.generated, "spec")
         # Taken over as Flagger wrote it; the next weight writes it anew.
-        yield _wanted(canary, names, there, have if routes.alike(have, spec) else spec, found.at)
+        yield _wanted(canary, names, found, have if routes.alike(have, spec) else spec)
 
 
 def spec_of(canary: Canary, names: Names, found: Found, shape: Shape, options: Options) -> Json:
@@ -60,9 +60,10 @@ def _gateway(canary: Canary, names: Names, found: Found, there: RouteFound, opti
     )
 
 
-def _wanted(canary: Canary, names: Names, there: RouteFound, spec: Json, at: datetime | None) -> Wanted:
+def _wanted(canary: Canary, names: Names, found: Found, spec: Json) -> Wanted:
+    there = found.routes.get(names.route, RouteFound())
     metadata = _metadata(there)
-    metadata["annotations"][acceptance.LOW_SINCE] = _low_since(there, spec, at)
+    metadata["annotations"][acceptance.LOW_SINCE] = _low_since(there, spec, found.at)
     body: Json = {
         "apiVersion": kinds.APISIX_ROUTE.api_version,
         "kind": kinds.APISIX_ROUTE.kind,
@@ -71,7 +72,7 @@ def _wanted(canary: Canary, names: Names, there: RouteFound, spec: Json, at: dat
             "namespace": canary.spec.namespace,
             "labels": _present(metadata["labels"]),
             "annotations": _present(metadata["annotations"]),
-            "ownerReferences": [owner(canary)],
+            "ownerReferences": owners(canary, found),
         },
         "spec": spec,
     }

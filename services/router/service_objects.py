@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from services.router.found import Found
-from services.router.objects import OPT_OUT, Wanted, owned, owner
+from services.router.objects import OPT_OUT, Wanted, owned, owners
 from services.router.parse import Canary
 from shared.canary import names
 from shared.canary.resource import CanaryService, Metadata, UnmanagedMetadata
@@ -32,9 +32,11 @@ def service(canary: Canary, found: Found, label: tuple[str, str], role: str) -> 
     body = {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": name, "namespace": canary.spec.namespace, **metadata, "ownerReferences": [owner(canary)]},
+        "metadata": {
+            "name": name, "namespace": canary.spec.namespace, **metadata, "ownerReferences": owners(canary, found),
+        },
         "spec": _service_spec(service, {label[0]: value}, wanted),
-    }
+    }  # fmt: skip
     return Wanted(
         kinds.SERVICE, name, body, exact, {"metadata": _managed(service, metadata, have)} if owned(canary, have) else {}
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from services.router.found import Found
-from services.router.objects import COPIED, OPT_OUT, Wanted, owned, owner
+from services.router.objects import COPIED, OPT_OUT, Wanted, owned, owners
 from services.router.parse import Canary
 from shared.kube import json, kinds
 from shared.kube.json import Json
@@ -37,11 +37,11 @@ def copies(canary: Canary, found: Found) -> Iterable[Wanted]:
                 "name": name,
                 "namespace": canary.spec.namespace,
                 "annotations": {**OPT_OUT, COPIED: ""},
-                "ownerReferences": [owner(canary)],
+                "ownerReferences": owners(canary, found),
             },
             "spec": spec,
         }
-        tied = {} if have is None or ours else {"metadata": {"ownerReferences": [owner(canary)]}}
+        tied = {} if have is None or ours else {"metadata": {"ownerReferences": owners(canary, found)}}
         yield Wanted(kinds.APISIX_UPSTREAM, name, body, {("spec",): spec}, tied)
 
 

@@ -19,10 +19,10 @@ from services.router import (
     upstreams,
 )
 from services.router.found import Found, target_revision
-from services.router.objects import Options, Wanted, selector
+from services.router.objects import Options, Wanted, kept, kept_by_target, owned, selector
 from services.router.parse import Canary
 from services.router.rollout.spec import Strategy
-from services.router.rollout.state import SETTLED, Phase, Stage, State, untouched
+from services.router.rollout.state import SETTLED, TAKEN_OVER, Phase, Stage, State, untouched
 from services.router.shape import Shape
 from shared.kube import json, kinds
 
@@ -81,9 +81,22 @@ def wanted(canary: Canary, state: State, found: Found, options: Options) -> Iter
     if serving:
         # Even without target or configs: a rollback must reach the gateway.
         yield from route_objects.generated(canary, found, shape(canary, state, found), options)
+    if state.phase is Phase.PROMOTING and state.promotion != TAKEN_OVER:
+        yield from _kept(canary, found)
     replicas = target_replicas(canary, state, found)
     if replicas is not None:
         yield Wanted(kinds.DEPLOYMENT, canary.names.target, merged={"spec": {"replicas": replicas}})
+
+
+def _kept(canary: Canary, found: Found) -> Iterable[Wanted]:
+    """What another controller made goes with its Canary only; a promotion of ours changes that, as it writes anyway."""
+    made = (
+        (kinds.DEPLOYMENT, found.primary), (kinds.AUTOSCALER, found.primary_autoscaler),
+        *((kinds.APISIX_ROUTE, each) for each in found.generated), *((kinds.SERVICE, each) for each in found.services.values()),
+    )  # fmt: skip
+    for kind, each in made:
+        if each is not None and owned(canary, each) and not kept_by_target(canary, each) and found.target is not None:
+            yield kept(canary, found, kind, each)
 
 
 def copies(state: State, found: Found) -> tuple[Copy, ...]:

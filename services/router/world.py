@@ -11,7 +11,7 @@ from typing import Final
 from services.router import nodes, wanted
 from services.router.found import Found, RouteFound
 from services.router.memory import Memory
-from services.router.objects import owned
+from services.router.objects import kept_by_target, owned
 from services.router.parse import Canary
 from services.router.ports import Cache, Writes
 from services.router.siblings import Siblings
@@ -161,7 +161,7 @@ class World:
             for kind in OWNED
             if kind in self._caches
             for each in self._caches[kind].by_namespace(namespace)
-            if owned(canary, each)
+            if owned(canary, each) or (kept_by_target(canary, each) and _of_our_making(canary, kind, each))
         )
 
     def _route(self, namespace: str, names: Names) -> RouteFound:
@@ -259,3 +259,12 @@ class World:
             known = (json.version(full), value)
             self._checksums[key] = known
         return known[1]
+
+
+def _of_our_making(canary: Canary, kind: Kind, document: Json) -> bool:
+    """By its name, or the mark of a config's copy: people may name the target as an owner, too."""
+    if kind in METADATA_ONLY:
+        return bool(json.text(document, "metadata", "annotations", wanted.CHECKSUM))
+    names = canary.names
+    made = {names.apex, names.primary, names.primary_autoscaler, names.primary_service, names.canary_service}
+    return json.name(document) in made | {each.canary_route for each in names.each_route()}

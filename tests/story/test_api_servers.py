@@ -100,11 +100,20 @@ async def test_another_manager_of_the_status_and_a_deletion_with_reversal(
     await cluster.look()
     await _at_rest(cluster, writes)
 
-    await cluster.api.delete(path)
-    async with asyncio.timeout(30):
+    # In the foreground the collector goes for what the Canary owns at once; the target keeps it until it serves.
+    await cluster.api.delete(path, {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Foreground"})
+    async with asyncio.timeout(60):
         while cluster.canary:
+            assert cluster.caches.get(kinds.SERVICE, NAMESPACE, "podinfo")
+            serving = await cluster.api.get(kinds.DEPLOYMENT.path(NAMESPACE))
+            assert any(each["status"].get("availableReplicas") for each in serving["items"])
             await cluster.look()
             await asyncio.sleep(0.05)
+    await cluster.api.until(kinds.DEPLOYMENT.path(NAMESPACE), lambda found: len(found["items"]) == 1, timeout=60)
     target = await cluster.api.get(kinds.DEPLOYMENT.path(NAMESPACE, "podinfo"))
     assert target["spec"]["replicas"] >= 1
     assert [event.data.message for event in cluster.bus.events()][-1] == "Terminated canary podinfo.test"
+    left = await cluster.api.get(kinds.SERVICE.path(NAMESPACE))
+    assert [(each["metadata"]["name"], each["spec"]["selector"]) for each in left["items"]] == [
+        ("podinfo", {"app": "podinfo"})
+    ]

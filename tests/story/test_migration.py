@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from cli.ports import Refusal
+from cli.release import OWNED
+from services.router import world
 from shared.kube import kinds
 from shared.kube.json import Json
 from tests.fakes.cluster import FakeCluster
@@ -138,13 +140,14 @@ class TestRelease:
     async def test_nothing_is_tied_to_a_canary_any_more(self) -> None:
         canary = guide("canary")
         canary["spec"].update(revertOnDeletion=True, autoscalerRef=AUTOSCALER)
-        theatre = await progressing(canary, [guide("hpa")])
+        theatre = await progressing(canary, [guide("hpa"), *_configured()])
         elsewhere(theatre.cluster)
         person = Person(theatre)
         tied = _tied(theatre.cluster)
         assert {kind for kind, _ in tied} == {
-            "Canary", "Deployment", "Service", "HorizontalPodAutoscaler", "ApisixRoute",
+            "Canary", "Deployment", "Service", "HorizontalPodAutoscaler", "ApisixRoute", "ConfigMap", "Secret",
         }  # fmt: skip
+        assert set(OWNED) == set(world.OWNED), "a kind that is made and isn't released would be collected"
         dry = await person.types("release --all --dry-run")
         assert _tied(theatre.cluster) == tied
         said = await person.types("release --all")
@@ -158,8 +161,8 @@ class TestRelease:
 
     async def test_other_owners_and_finalizers_stay(self) -> None:
         theatre = await initialized()
-        mine = theatre.cluster.of("Service", "podinfo")["metadata"]["ownerReferences"][0]
-        theatre.cluster.edit("Service", "podinfo", {"metadata": {"ownerReferences": [mine, *THEIRS]}})
+        mine = theatre.cluster.of("Service", "podinfo")["metadata"]["ownerReferences"]
+        theatre.cluster.edit("Service", "podinfo", {"metadata": {"ownerReferences": [*mine, *THEIRS]}})
         names = ["finalizer.flagger.app", "somebody.example.com/waits"]
         theatre.cluster.edit("Canary", "podinfo", {"metadata": {"finalizers": names}})
         await Person(theatre).types("release --all")
@@ -204,6 +207,19 @@ def elsewhere(cluster: FakeCluster) -> None:
     })  # fmt: skip
     service = {"namespace": "test", "name": "other", "ownerReferences": THEIRS}
     cluster.put({"apiVersion": "v1", "kind": "Service", "metadata": service, "spec": {}})
+
+
+def _configured() -> list[Json]:
+    """The target uses a config of each kind."""
+    deployment = guide("deployment")
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    container["envFrom"] = [{"configMapRef": {"name": "colors"}}, {"secretRef": {"name": "keys"}}]
+    metadata = {"namespace": "test"}
+    return [
+        deployment,
+        {"kind": "ConfigMap", "metadata": {**metadata, "name": "colors"}, "data": {"color": "red"}},
+        {"kind": "Secret", "type": "Opaque", "metadata": {**metadata, "name": "keys"}, "data": {"key": "b25l"}},
+    ]
 
 
 def _tied(cluster: FakeCluster) -> set[tuple[str, str]]:

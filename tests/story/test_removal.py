@@ -325,6 +325,52 @@ async def test_death_at_any_write_of_a_deletion_loses_nothing(write: int) -> Non
     assert (theatre.replicas, image(theatre), selected(theatre)) == (1, OLD, {"app": "podinfo"})
 
 
+async def test_in_the_foreground_the_target_keeps_everything_until_it_serves() -> None:
+    """The collector takes the Canary's name off what has another owner, and nothing with it."""
+    theatre = await progressing()
+    made = {key: obj for key, obj in theatre.cluster.objects.items() if obj["metadata"].get("ownerReferences")}
+    assert len(made) == 5
+    theatre.edit({"metadata": {"finalizers": [FINALIZER, "foregroundDeletion"]}})
+    theatre.cluster.remove("Canary", "podinfo")
+    for (kind, _, name), obj in made.items():
+        _, target = obj["metadata"]["ownerReferences"]
+        assert (target["kind"], target["name"], target.get("controller")) == ("Deployment", "podinfo", None)
+        theatre.cluster.edit(kind, name, {"metadata": {"ownerReferences": [target]}}, manager="garbage-collector")
+    await theatre.settle()
+    await theatre.tick()
+    theatre.edit({"metadata": {"finalizers": [FINALIZER]}})
+    while ("Canary", "test", "podinfo") in theatre.cluster.objects:
+        await theatre.settle()
+        await theatre.tick()
+    _served_by_the_target(theatre, OLD)
+    assert {key[2] for key in made if key in theatre.cluster.objects} - {"podinfo"} == set(_owned(theatre))
+    assert all(
+        [each["kind"] for each in theatre.cluster.objects[key]["metadata"]["ownerReferences"]] == ["Canary"]
+        for key in made
+        if key[2] in _owned(theatre)
+    ), "the Canary's alone again, so that they go with it"
+
+
+async def test_what_people_have_tied_to_the_target_is_theirs() -> None:
+    owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "podinfo", "uid": "uid-Deployment-podinfo"}
+    mine: Json = {"kind": "ConfigMap", "metadata": {"name": "mine", "namespace": "test", "ownerReferences": [owner]}}
+    theatre = await deleted(await initialized(None, [mine]))
+    assert theatre.cluster.of("ConfigMap", "mine")["metadata"]["ownerReferences"] == [owner]
+
+
+async def test_a_promotion_ties_what_another_controller_made_to_the_target_too() -> None:
+    theatre = await progressing(steps=4)
+    reference = theatre.canary["metadata"]["uid"]
+    for (kind, _, name), obj in list(theatre.cluster.objects.items()):
+        if owners := obj["metadata"].get("ownerReferences"):
+            theatre.cluster.edit(kind, name, {"metadata": {"ownerReferences": owners[:1]}})
+    await theatre.tick()
+    await theatre.settle()
+    for obj in theatre.cluster.objects.values():
+        uids = [each["uid"] for each in obj["metadata"].get("ownerReferences") or ()]
+        assert uids in ([], [reference, "uid-Deployment-podinfo"])
+
+
 async def test_a_new_canary_of_the_same_name_begins_anew() -> None:
     theatre = await deleted(await progressing())
     for kind, name in (

@@ -40,17 +40,29 @@ class Garbage:
             self._edit(kind, stored, "finalizers", lambda found: [each for each in found if each != ORPHAN])
         elif FOREGROUND in finalizers:
             for each_kind, each in self._objects.store.dependents(uid):
-                if "deletionTimestamp" not in each.object["metadata"]:
-                    self._delete(each_kind, each)
+                self._leave(each_kind, each, uid)
             if not self._objects.store.dependents(uid):
                 self._edit(kind, stored, "finalizers", lambda found: [each for each in found if each != FOREGROUND])
 
     def _delete_orphans(self, uid: str) -> None:
         for kind, stored in self._objects.store.dependents(uid):
-            owners = stored.object["metadata"].get("ownerReferences") or []
-            alive = any(self._objects.store.exists(each["uid"]) for each in owners)
-            if not alive and "deletionTimestamp" not in stored.object["metadata"]:
-                self._delete(kind, stored)
+            self._leave(kind, stored, uid)
+
+    def _leave(self, kind: str, stored: Stored, uid: str) -> None:
+        """Without this owner: another one that stays keeps it."""
+        owners = stored.object["metadata"].get("ownerReferences") or []
+        if any(each["uid"] != uid and self._stays(each["uid"]) for each in owners):
+            self._edit(kind, stored, "ownerReferences", lambda found: [each for each in found if each["uid"] != uid])
+        elif "deletionTimestamp" not in stored.object["metadata"]:
+            self._delete(kind, stored)
+
+    def _stays(self, uid: str) -> bool:
+        """There, and not waiting for its dependents to go."""
+        found = self._objects.store.find(uid)
+        if found is None:
+            return False
+        metadata = found[1].object["metadata"]
+        return not ("deletionTimestamp" in metadata and FOREGROUND in (metadata.get("finalizers") or []))
 
     def _delete(self, kind: str, stored: Stored) -> None:
         if resource := self._objects.registry.keyed(kind):

@@ -1,0 +1,37 @@
+"""Serinus itself is removed in the middle of a rollout, as docs/install.md says, and installed again."""
+
+import asyncio
+
+from bench.scenarios.deletion import application
+from bench.scenarios.scenario import Outcome, Scenario, watched
+from sandbox import installed
+from tests.e2e.rollouts import Rollout
+from tests.e2e.short import SETTINGS, applied, canary, phase
+
+_AWAY = 15.0  # seconds, more than an interval: a step would have been due
+
+
+async def removed(rollout: Rollout) -> Outcome:
+    """While Serinus is away nothing moves; afterwards the rollout goes on where it stood, and every step is made once."""
+    scene = rollout.scene
+    await applied(rollout, application(), canary(stepWeight=25))
+    await rollout.initialized()
+    async with watched(rollout) as watch:
+        await rollout.kubectl("set", "image", "deployment/podinfo", "podinfod=stefanprodan/podinfo:6.0.1")
+        await phase(rollout, "Progressing", weight=25)
+        watch.begin()
+        await installed.remove(scene.plane, scene.runner)
+        before = await scene.stage.api.get(rollout.canary)
+        await asyncio.sleep(_AWAY)
+        assert await scene.stage.api.get(rollout.canary) == before
+        assert await rollout.weights() == [75, 25]
+        await installed.again(scene.plane, scene.stage)
+        await rollout.over()
+        watch.right()
+        await watch.traffic.more(20)
+    steps = [text for text in rollout.texts() if text.startswith("Advance")]
+    assert steps == [f"Advance podinfo.{rollout.namespace} canary weight {weight}" for weight in (25, 50)]
+    return watch.outcome()
+
+
+SCENARIOS = (Scenario("removed mid-rollout", removed, rough=True, settings=SETTINGS),)
