@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from scipy import stats
 
-from bench.calibration.rules import RULES, Moments, moments
+from bench.calibration.rules import ALPHAS, RULES, Moments, moments
 from bench.calibration.traffic import Scenario, scenarios
 
 ROOT: Final = Path(__file__).parent.parent.parent
@@ -47,7 +47,7 @@ def write(*, tell: bool = True) -> None:
         if tell:
             print(f"{scenario.name}: {alarms[scenario.name]}", flush=True)
     noticed = {share: delays(share) for share in INJECTED}
-    text = f"{_alarm_table(alarms)}\n{_delay_table(noticed)}"
+    text = f"{_alarm_table(alarms)}\n{_delay_table(noticed)}\n## Where alpha is not kept\n\n{_broken(alarms)}\n"
     PAGE.write_text(MARKED.sub(lambda _: text, PAGE.read_text()))
     _draw(alarms, noticed)
 
@@ -70,6 +70,17 @@ def _alarm_table(alarms: Mapping[str, Mapping[str, int]]) -> str:
     for name, counts in alarms.items():
         lines.append(_row((name, *(_rate(counts[rule], ROLLOUTS) for rule in RULES))))
     return "\n".join(lines) + "\n"
+
+
+def _broken(alarms: Mapping[str, Mapping[str, int]]) -> str:
+    """The rows whose whole interval lies above the alpha that was asked for."""
+    found = [
+        f"* {rule}: {name}"
+        for rule, alpha in ALPHAS.items()
+        for name, counts in alarms.items()
+        if interval(counts[rule], ROLLOUTS)[0] > alpha
+    ]
+    return "\n".join(found or ["In no row of this table."]) + "\n"
 
 
 def _rate(count: int, of: int) -> str:
@@ -114,13 +125,14 @@ def _draw(alarms: Mapping[str, Mapping[str, int]], noticed: Mapping[float, Mappi
         rates = np.array([counts[rule] for counts in alarms.values()]) / ROLLOUTS * 100
         bounds = 100 * np.array([interval(counts[rule], ROLLOUTS) for counts in alarms.values()])
         left.errorbar(
-            rates, places + 0.2 * (1.5 - number), fmt="o", markersize=4, capsize=2, label=rule.replace("`", ""),
+            rates, places + 0.16 * (2 - number), fmt="o", markersize=4, capsize=2, label=rule.replace("`", ""),
             xerr=np.maximum(np.stack([rates - bounds[:, 0], bounds[:, 1] - rates]), 0),
         )  # fmt: skip
         middle = [_quantiles(found[rule])[0] for found in noticed.values()]
         right.plot([100 * share for share in noticed], middle, marker="o", markersize=4, label=rule.replace("`", ""))
     left.axvline(5, linestyle=":", color="grey")
     left.set_xscale("symlog", linthresh=0.1)
+    left.set_xlim(-0.02, 150)
     left.set_yticks(places, list(alarms))
     left.set_xlabel("good canaries rolled back, % (95 % interval; dotted: alpha of compare)")
     right.set_xscale("log")

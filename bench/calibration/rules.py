@@ -34,7 +34,10 @@ MOST_P99: Final = 500.0
 """Flagger's tutorial: `request-success-rate` min 99, `request-duration` max 500."""
 CHUNK: Final = 100
 """Rollouts that are made up at once."""
-RULES: Final = ("Flagger's bounds", "the same bounds, the canary alone", "`compare`", "`fastAbort`")
+RULES: Final = (
+    "Flagger's bounds", "the same bounds, the canary alone", "`compare`", "`compare`, floors 0", "`fastAbort`",
+)  # fmt: skip
+ALPHAS: Final = {"`compare`": Compare().alpha, "`compare`, floors 0": Compare().alpha, "`fastAbort`": FastAbort().alpha}
 
 Moments = NDArray[np.float64]
 Verdicts = NDArray[np.bool_]
@@ -55,7 +58,7 @@ def moments(scenario: Scenario, rollouts: int, seed: int) -> dict[str, Moments]:
     for chunk in range(-(-rollouts // CHUNK)):
         rng = np.random.default_rng([seed, chunk])
         streams = [counters(scenario, min(CHUNK, rollouts - chunk * CHUNK), rng) for _ in range(scenario.streams)]
-        for rule, judged in zip(RULES, (flagger, canary_alone, compared, aborted), strict=True):
+        for rule, judged in zip(RULES, (flagger, canary_alone, compared, compared_strictly, aborted), strict=True):
             found[rule].append(judged(scenario, streams))
     return {rule: np.concatenate(each) for rule, each in found.items()}
 
@@ -78,7 +81,15 @@ def canary_alone(scenario: Scenario, streams: list[Array]) -> Moments:
 
 def compared(scenario: Scenario, streams: list[Array]) -> Moments:
     """`analysis.compare` with its defaults."""
-    asked = Compare()
+    return _compared(scenario, streams, Compare())
+
+
+def compared_strictly(scenario: Scenario, streams: list[Array]) -> Moments:
+    """The same where nothing may be worse: a good canary stands at the very border of what is allowed."""
+    return _compared(scenario, streams, Compare(floor=0, latency_floor=0))
+
+
+def _compared(scenario: Scenario, streams: list[Array], asked: Compare) -> Moments:
     latency = scenario.streams == 1
     alpha = evidence.alpha_of_a_look(
         asked.alpha, steps=evidence.steps(_spec(scenario)), comparisons=len(streams) + latency, looks=0
