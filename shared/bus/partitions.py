@@ -54,7 +54,7 @@ async def wait(client: Client) -> frozenset[int]:
             if found := await served(client):
                 return found
             why = "the bootstrap creates it"
-        except RetryLater as error:
+        except (RetryLater, Never) as error:
             why = str(error)
         if why != told:
             log.warning("waiting for the inbox with its partitions: %s", why)
@@ -66,7 +66,7 @@ async def changed(client: Client, counts: frozenset[int], on_change: Callable[[]
     """Looks now and then whether others are served by now. One that has gone altogether comes back as it was, mostly."""
     while True:
         await asyncio.sleep(_LOOK)
-        with suppress(RetryLater):
+        with suppress(RetryLater, Never):
             if (found := await served(client)) and found != counts:
                 log.info("the inbox has %s partitions by now: starting anew", " and ".join(map(str, sorted(found))))
                 on_change()
