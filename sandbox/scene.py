@@ -22,6 +22,7 @@ from sandbox.controlplane.kubelet import FakeKubelet
 from sandbox.controlplane.processes import ProcessRunner
 from sandbox.controlplane.server import ControlPlane
 from sandbox.stage import Options, Stage
+from shared.bus import link
 
 Json = dict[str, Any]
 SERVICES = ("bootstrap", "watcher", "analyzer", "router", "notifier")
@@ -116,7 +117,7 @@ async def opened(
         kubelet = await stack.enter_async_context(stage.kubelet(runner, ready_after=ready_after))
         await installed.install(plane, stage, credentials)
         client, listener = await listening(stage)
-        stack.push_async_callback(client.close)
+        stack.push_async_callback(link.close, client)
         yield Scene(plane=plane, stage=stage, runner=runner, kubelet=kubelet, listener=listener)
 
 

@@ -202,7 +202,7 @@ async def _connect(
 async def _leave(client: Client, voice: link.Link) -> None:
     voice.ending()
     with suppress(Error, OSError, TimeoutError):
-        await client.close()
+        await link.close(client)
 
 
 _PREPARE: Final[Mapping[str, Callable[[Sequence[str]], int]]] = {

@@ -29,7 +29,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import APIError, NotFoundError
 
 from shared.bus import accounts, content, partitions
-from shared.bus.link import Link, seed, tls, unless
+from shared.bus.link import Link, close, seed, tls, unless
 from shared.errors import Never, RetryLater
 from shared.runtime.serve import Runtime
 from shared.runtime.settings import BusSettings
@@ -64,7 +64,7 @@ class Broker(NatsBroker):
             await super().stop(exc_type, exc_val, exc_tb)
         except (Error, OSError, TimeoutError):  # it drains, which needs a connection; without one there's nothing to
             if self._connection is not None:
-                await self._connection.close()
+                await close(self._connection)
 
     async def answers(self) -> bool:
         """Does JetStream answer, here and now, and hold an inbox? Takes a few seconds where it doesn't."""

@@ -4,9 +4,11 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable, Collection, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from nats.aio.client import Client
 from nats.errors import Error
 
 from shared.errors import Never
@@ -14,6 +16,9 @@ from shared.errors import Never
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_CLOSING: Final = 3.0
+"""Seconds that the end of a connection may take."""
 
 HOPELESS: Final = frozenset(
     {
@@ -74,6 +79,13 @@ class Link:
     async def closed(self) -> None:
         if not self._ending:
             self._on_closed()
+
+
+async def close(client: Client) -> None:
+    """nats-py waits for ever where the server's certificate is refused again and again (measured)."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_CLOSING):
+            await client.close()
 
 
 def tls(ca_file: str) -> ssl.SSLContext | None:

@@ -144,7 +144,7 @@ class Inbox:
         """What still keeps the new partitions waiting; empty once nothing does."""
         left = sum([await content.unfinished(self.client, subjects.INBOX_STREAM, name) for name in old])
         if left:
-            return f"{left} messages of {len(old)} partitions are left to work off before the {count} new ones begin"
+            return f"messages of {len(old)} partitions are left to work off before the {count} new ones begin"
         for name in old:
             await content.ask_if_there(self.client, f"CONSUMER.DELETE.{subjects.INBOX_STREAM}.{name}")
         for number in range(count):

@@ -64,6 +64,12 @@ class Releases:
             await _everything_was_told_once(rollout)
             print(f"{rollout.namespace}: {len(ended)} releases")
 
+    async def closed(self) -> None:
+        """End what is still going on."""
+        for task in self._going:
+            task.cancel()
+        await asyncio.gather(*self._going, return_exceptions=True)
+
     def given_up(self) -> list[str]:
         """What became a dead letter, or failed with a stack."""
         bad = ("given up", "the handler failed")

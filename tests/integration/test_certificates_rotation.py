@@ -114,3 +114,14 @@ async def test_whoever_trusts_another_ca_doesnt_come_in(server: NatsServer, tmp_
     trust = ssl.create_default_context(cafile=other.folder / "ca.crt")
     with pytest.raises(ssl.SSLCertVerificationError):
         await nats.connect(server.url, **server.login("router") | {"tls": trust}, allow_reconnect=False)
+
+
+async def test_whoever_is_shut_out_by_another_ca_can_still_stop(server: NatsServer, tmp_path: Path) -> None:
+    async with joined(server, "watcher") as place:
+        other = Mounted(tmp_path / "other")
+        other.step()
+        server.tls = other.folder
+        await server.restart()
+        await until(place.broker.link.down.is_set)
+        began = asyncio.get_running_loop().time()
+    assert asyncio.get_running_loop().time() - began < 15
