@@ -67,6 +67,13 @@ async def remove(plane: ControlPlane, runner: ProcessRunner, overlay: str = OVER
         await asyncio.sleep(0.1)
 
 
+async def image(plane: ControlPlane, stage: Stage, service: str, tag: str) -> None:
+    """`kubectl set image` of one of the services; its pod is another one when this returns."""
+    name = f"serinus-{service}"
+    await plane.kubectl("-n", NAMESPACE, "set", "image", f"deployment/{name}", f"serinus=serinus:{tag}")
+    await stage.api.until(f"{_APPS}/{name}", available(1), timeout=90)
+
+
 async def scale(plane: ControlPlane, stage: Stage, replicas: int, *names: str) -> None:
     """So many pods of each of these services (`watcher`, `analyzer`…), all available when this returns."""
     deployments = [f"serinus-{name}" for name in names]

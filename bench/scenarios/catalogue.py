@@ -5,14 +5,14 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.scenarios import deletion, removal
+from bench.scenarios import deletion, removal, upgrading
 from bench.scenarios.scenario import Outcome, Scenario
 from sandbox.scene import Scene, opened
 from sandbox.stage import Options
 from tests.e2e.rollouts import Rollout
 from tests.e2e.short import SETTINGS
 
-ALL: tuple[Scenario, ...] = (*deletion.SCENARIOS, *removal.SCENARIOS)
+ALL: tuple[Scenario, ...] = (*deletion.SCENARIOS, *removal.SCENARIOS, *upgrading.SCENARIOS)
 
 
 async def played(names: Sequence[str]) -> list[tuple[str, Outcome]]:

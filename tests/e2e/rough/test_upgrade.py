@@ -26,7 +26,6 @@ ORDER: Final = ("watcher", "analyzer", "router", "notifier")
 """Up and then down in the same order, each service is once newer and once older than each other one."""
 
 TODAY, NEXT = "test", next_version.TAG
-_APPS: Final = f"/apis/apps/v1/namespaces/{installed.NAMESPACE}/deployments"
 _PODS: Final = f"/api/v1/namespaces/{installed.NAMESPACE}/pods"
 
 
@@ -36,12 +35,6 @@ class Installation:
     def __init__(self, scene: Scene, keyring: Keyring, stack: AsyncExitStack) -> None:
         self.scene, self.keyring, self._stack = scene, keyring, stack
         self.releases = Releases(scene, ("up-a", "up-b", "up-c"))
-
-    async def set(self, service: str, tag: str) -> None:
-        """`kubectl set image`, and wait for the new pod."""
-        name = f"serinus-{service}"
-        await self._kubectl("set", "image", f"deployment/{name}", f"serinus=serinus:{tag}")
-        await self.scene.stage.api.until(f"{_APPS}/{name}", installed.available(1), timeout=90)
 
     async def apply(self, tag: str) -> None:
         """`kubectl apply -k` with another image: everything at once."""
@@ -96,7 +89,7 @@ async def serinus(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ins
 async def test_versions_come_and_go_service_by_service_and_all_at_once(serinus: Installation) -> None:
     for tag in (NEXT, TODAY):
         for service in ORDER:
-            await serinus.set(service, tag)
+            await installed.image(serinus.scene.plane, serinus.scene.stage, service, tag)
             await serinus.releases.go_on(2.0)
     for tag in (NEXT, TODAY):
         await serinus.apply(tag)
