@@ -8,7 +8,7 @@
 | raises anything else: a fault of ours | goes back likewise, with a stack in the log; to the dead letters the tenth time |
 | is cancelled, because its time at shutdown is over | goes back at once |
 | wasn't called: undecodable, or of a schema older than the previous one | goes to the dead letters |
-| wasn't called: of a newer schema, or with words of one | goes back for a minute at the most, for a newer replica |
+| wasn't called: of a newer schema, or with words of one | goes back for a newer replica, for ten seconds or a minute |
 | the same, and no newer replica came: a downgrade | what is asked anew anyway is dropped; what isn't, is read as far as we understand it |
 
 The server would silently keep a message that it has delivered `max_deliver` times. So what would go back on the last
@@ -55,6 +55,9 @@ MOST_FAILURES: Final = 10
 NEWER_PATIENCE: Final = 60.0
 """Seconds that a message of a newer wire schema waits for a newer replica; a rolling update takes about as long."""
 
+ASKED_ANEW_PATIENCE: Final = 10.0
+"""The same for what is asked anew anyway: after a downgrade, rollouts wait behind it, and their deadlines don't."""
+
 
 def consume(
     broker: NatsBroker,
@@ -70,11 +73,12 @@ def consume(
     max_deliver: int,
     longest_delay: float = 30.0,
     ack_wait: float = 30.0,
-    newer_patience: float = NEWER_PATIENCE,
+    newer_patience: float | None = None,
 ) -> None:
     """Registers a consumer, which starts with `broker.connect`. `max_deliver` and `ack_wait` are the durable's;
     `longest_delay` bounds how long a message goes back for, seconds all."""
     known = streams.durable(stream, durable)
+    asked_anew = known is not None and known.asked_anew
     consumer = _Consumer(
         broker=broker,
         runtime=runtime,
@@ -86,8 +90,8 @@ def consume(
         max_deliver=max_deliver,
         ack_wait=known.ack_wait if known else ack_wait,
         longest_delay=longest_delay,
-        asked_anew=known.asked_anew if known else False,
-        newer_patience=newer_patience,
+        asked_anew=asked_anew,
+        newer_patience=newer_patience or (ASKED_ANEW_PATIENCE if asked_anew else NEWER_PATIENCE),
     )
     for number in range(workers):
         subscriber = broker.subscriber(

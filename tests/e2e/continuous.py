@@ -57,9 +57,12 @@ class Releases:
         """Each release has come to the right end, and everything was told once."""
         self._stop.set()
         for rollout, ended in zip(self.rollouts, await asyncio.gather(*self._going), strict=True):
-            assert [(image, canary["status"]["phase"]) for image, canary in ended] == [
-                (image, "Failed" if ":6.9." in image else "Succeeded") for image, _ in ended
+            wrong = [
+                f"{image} ended {canary['status']['phase']}"
+                for image, canary in ended
+                if canary["status"]["phase"] != ("Failed" if ":6.9." in image else "Succeeded")
             ]
+            assert wrong == [], f"{wrong}; {rollout.texts()}"
             assert await rollout.weights() == [100, 0]
             await _everything_was_told_once(rollout)
             print(f"{rollout.namespace}: {len(ended)} releases")
