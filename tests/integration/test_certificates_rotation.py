@@ -2,12 +2,11 @@
 
 import asyncio
 import base64
+import io
 import json
 import ssl
-import subprocess
-import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, redirect_stdout
 from itertools import groupby
 from pathlib import Path
 
@@ -16,11 +15,10 @@ import pytest
 import pytest_asyncio
 
 from sandbox.nats import NatsServer
-from shared.bus.certificates import CA_SECRET, SERVER_SECRET
+from shared.bus import certificates
 from shared.bus.delivery import Delivery
 from shared.wire.messages import Fact
 from tests.integration.bus_stage import bootstrapped, joined, until
-from tests.integration.credentials_stage import ROOT
 from tests.integration.test_bus_consume import Handled
 from tests.integration.test_bus_outage import router
 from tests.integration.test_credentials_rotation import Facts
@@ -32,23 +30,28 @@ class Mounted:
     """The command, and what it printed as the folder that pods mount; the CA's Secret as kubectl would print it."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self._ca = folder / "serinus-nats-tls", ""
+        self.folder, self._ca = folder / "serinus-nats-tls", folder / "serinus-nats-ca.json"
 
-    def step(self, *arguments: str) -> None:
-        argv = [sys.executable, "-m", "shared.bus.bootstrap", "credentials", "--tls", "--name", "127.0.0.1", *arguments]
-        made = subprocess.run(argv, cwd=ROOT, input=self._ca, capture_output=True, text=True, check=False)
-        assert made.returncode == 0, made.stderr
-        found = {each["metadata"]["name"]: each for each in json.loads(made.stdout)["items"]}
-        self._ca = json.dumps(found[CA_SECRET])
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for key, value in found[SERVER_SECRET]["data"].items():
+    def first(self) -> None:
+        self.folder.mkdir(parents=True)
+        self._take()
+
+    def step(self, *flags: str) -> None:
+        self._take(*flags, str(self._ca))
+
+    def _take(self, *arguments: str) -> None:
+        with redirect_stdout(io.StringIO()) as printed:
+            assert certificates.main(["--name", "127.0.0.1", *arguments]) == 0
+        found = {each["metadata"]["name"]: each for each in json.loads(printed.getvalue())["items"]}
+        self._ca.write_text(json.dumps(found[certificates.CA_SECRET]))
+        for key, value in found[certificates.SERVER_SECRET]["data"].items():
             (self.folder / key).write_bytes(base64.b64decode(value))
 
 
 @pytest.fixture
 def mounted(tmp_path: Path) -> Mounted:
     found = Mounted(tmp_path)
-    found.step()
+    found.first()
     return found
 
 
@@ -77,26 +80,26 @@ async def test_a_renewal_and_another_ca_lose_no_message_and_cost_a_reconnect_eac
         publishing = group.create_task(facts.run(watcher.publisher))
         await facts.more()
 
-        mounted.step("-")  # a renewal: the servers show another certificate of the same CA
+        mounted.step()  # a renewal: the servers show another certificate of the same CA
         await server.restart()
         await facts.more()
         assert place.broker.link.outages == 1
 
-        mounted.step("--rotate", "-")  # pods that start anew trust both
+        mounted.step("--rotate")  # pods that start anew trust both
         watcher = await new.enter_async_context(joined(server, "watcher"))
         place = await new.enter_async_context(joined(server, "router", router(handle)))
         facts.enough()
         await publishing
         await old.aclose()
 
-        mounted.step("--finish", "-")  # the servers show a certificate of the new CA
+        mounted.step("--finish")  # the servers show a certificate of the new CA
         await server.restart()
         more.stored = facts.stored
         publishing = group.create_task(more.run(watcher.publisher))
         await more.more()
         assert place.broker.link.outages == 1
 
-        mounted.step("-")  # the old one is forgotten by whoever starts from now on
+        mounted.step()  # the old one is forgotten by whoever starts from now on
         await server.restart()
         await more.more()
         assert place.broker.link.outages == 2
@@ -110,7 +113,7 @@ async def test_a_renewal_and_another_ca_lose_no_message_and_cost_a_reconnect_eac
 
 async def test_whoever_trusts_another_ca_doesnt_come_in(server: NatsServer, tmp_path: Path) -> None:
     other = Mounted(tmp_path / "other")
-    other.step()
+    other.first()
     trust = ssl.create_default_context(cafile=other.folder / "ca.crt")
     with pytest.raises(ssl.SSLCertVerificationError):
         await nats.connect(server.url, **server.login("router") | {"tls": trust}, allow_reconnect=False)
@@ -119,7 +122,7 @@ async def test_whoever_trusts_another_ca_doesnt_come_in(server: NatsServer, tmp_
 async def test_whoever_is_shut_out_by_another_ca_can_still_stop(server: NatsServer, tmp_path: Path) -> None:
     async with joined(server, "watcher") as place:
         other = Mounted(tmp_path / "other")
-        other.step()
+        other.first()
         server.tls = other.folder
         await server.restart()
         await until(place.broker.link.down.is_set)
