@@ -146,7 +146,7 @@ async def test_the_guide_plays_as_with_rights_over_the_cluster(namespaced: Progr
 
 async def test_nobody_was_refused_a_right(namespaced: Programme) -> None:
     await namespaced.over()
-    bad = re.compile(r"HTTP 403|forbidden|permissions violation", re.IGNORECASE)
+    bad = re.compile(r"HTTP 403|is forbidden: |permissions violation|Authorization", re.IGNORECASE)
     services = ("watcher", "analyzer", "router", "notifier")
     told = [(service, line["msg"]) for service in services for line in namespaced.scene.log(service)]
     assert [each for each in told if bad.search(each[1])] == []
