@@ -52,10 +52,9 @@ def named(rollout: Rollout, plural: str, name: str) -> str:
     return f"/apis/apisix.apache.org/v2/namespaces/{rollout.namespace}/{plural}/{name}"
 
 
-async def weights(rollout: Rollout, name: str) -> dict[str, list[int]]:
+def weights(route: Json) -> dict[str, list[int]]:
     """By rule of a generated route."""
-    found = await rollout.scene.stage.api.get(named(rollout, "apisixroutes", name))
-    return {rule["name"]: [each["weight"] for each in rule["backends"]] for rule in found["spec"]["http"]}
+    return {rule["name"]: [each["weight"] for each in rule["backends"]] for rule in route["spec"]["http"]}
 
 
 async def asked(rollout: Rollout, host: str, **headers: str) -> Counter[int]:
@@ -78,8 +77,9 @@ async def every_route(rollout: Rollout) -> None:
     await rollout.initialized()
     await rollout.release(NEW)
     await phase(rollout, "Progressing", weight=50)
-    for name, rule in (("podinfo-podinfo-canary", "method"), ("mobile-podinfo-canary", "method")):
-        assert await weights(rollout, name) == {rule: [50, 50]}
+    for name in ("podinfo-podinfo-canary", "mobile-podinfo-canary"):
+        path = named(rollout, "apisixroutes", name)
+        await api.until(path, lambda found: weights(found) == {"method": [50, 50]})
     assert await asked(rollout, host) == await asked(rollout, f"mobile.{host}") == {200: 10}
     assert await asked(rollout, host, **{"X-Beta": "1"}) == {503: 10}, "who is led elsewhere still is"
     for name in ("podinfo-primary", "podinfo-canary"):
