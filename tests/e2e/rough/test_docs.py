@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import textwrap
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -86,8 +87,8 @@ class Reader:
     def __init__(self, plane: ControlPlane, stage: Stage, runner: ProcessRunner, folder: Path, kubectl: Path) -> None:
         self.plane, self.folder = plane, folder
         self._stage, self._runner = stage, runner
-        path = f"{kubectl.parent}{os.pathsep}{os.environ['PATH']}"
-        self._environment = {**os.environ, "PATH": path, **plane.shell()}
+        path = os.pathsep.join(map(str, (kubectl.parent, Path(sys.executable).parent, os.environ["PATH"])))
+        self._environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), **plane.shell()}
         self.elsewhere: dict[str, Callable[[], Awaitable[str]]] = {
             "docker build": self._nothing,
             "kubectl -n apisix port-forward deploy/serinus-router 8080 &": self._nothing,
