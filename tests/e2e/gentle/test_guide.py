@@ -44,8 +44,8 @@ class Played:
 
 
 def _as_it_is(canary: Json) -> None:
-    """But shorter: two steps, and three failures are enough."""
-    analysis(canary, maxWeight=20, threshold=3)
+    """But three failures are enough."""
+    analysis(canary, threshold=3)
 
 
 def _with(metric: Json) -> Callable[[Json], None]:
@@ -273,17 +273,20 @@ async def test_numbers_that_are_merely_old_stop_nothing(programme: Programme) ->
     assert not [event["message"] for event in told if event["type"] == "rolling-back"]
 
 
+def _judged(played: Played) -> set[str]:
+    """Every number that stopped it: not how often, as a step without a request stops it, too."""
+    return {text for text in played.rollout.texts() if "404s percentage" in text}
+
+
 async def test_the_guides_template_reads_100_of_a_healthy_canary(programme: Programme) -> None:
     """Inverted as it is written: it yields the share of answers that are no 404."""
-    texts = (await programme.of(INVERTED)).rollout.texts()
-
-    assert texts.count("Halt podinfo.inverted advancement 404s percentage 100.00 > 5") == 3
+    assert _judged(await programme.of(INVERTED)) == {"Halt podinfo.inverted advancement 404s percentage 100.00 > 5"}
 
 
 async def test_nothing_but_404s_is_a_number(programme: Programme) -> None:
-    texts = (await programme.of(ALL_MISSING)).rollout.texts()
-
-    assert texts.count("Halt podinfo.all-missing advancement 404s percentage 100.00 > 5") == 3
+    assert _judged(await programme.of(ALL_MISSING)) == {
+        "Halt podinfo.all-missing advancement 404s percentage 100.00 > 5"
+    }
 
 
 async def test_a_canary_that_fails_18_percent_doesnt_hide_behind_the_primary(programme: Programme) -> None:
@@ -293,6 +296,6 @@ async def test_a_canary_that_fails_18_percent_doesnt_hide_behind_the_primary(pro
     ]
 
     assert played.seen["whole"] > 97, "at weight 10 the route as a whole looks fine"
-    assert len(rates) == 3
+    assert rates
     assert all(75 <= rate < 92 for rate in rates), rates
     assert max(each["weight"] for each in played.rollout.scene.listener.of("eighteen")) == 10

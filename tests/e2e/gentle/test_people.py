@@ -223,7 +223,7 @@ async def never_ready(rollout: Rollout) -> None:
 async def failed_promotion(rollout: Rollout) -> None:
     """The copy doesn't come up: the canary, which does, serves everybody until a fix is promoted."""
     gate = hook("confirm-promotion", f"{TESTER}/gate/halt")
-    await applied(rollout, canary(webhooks=[gate], spec={"progressDeadlineSeconds": 10}))
+    await applied(rollout, canary(webhooks=[gate], spec={"progressDeadlineSeconds": 20}))
     await _bounded(rollout)
     await rollout.initialized()
     await rollout.kubectl("set", "image", "deployment/podinfo", f"podinfod={FRAGILE}")
@@ -335,8 +335,8 @@ async def _selected(rollout: Rollout) -> str:
 
 
 async def _bounded(rollout: Rollout) -> None:
-    """Kubernetes gives up on the Deployment, and on its copies, after ten seconds."""
-    await rollout.kubectl("patch", "deployment", "podinfo", "-p", '{"spec": {"progressDeadlineSeconds": 10}}')
+    """Kubernetes gives up on the Deployment, and on its copies, after twenty seconds."""
+    await rollout.kubectl("patch", "deployment", "podinfo", "-p", '{"spec": {"progressDeadlineSeconds": 20}}')
 
 
 async def _ask(rollout: Rollout, verb: str) -> None:
