@@ -15,6 +15,11 @@ class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     def _split_scope(self, nodeid: str) -> str:
         return groups.group(PurePath(nodeid.partition("::")[0]))
 
+    def _reschedule(self, node: object) -> None:
+        """The next group with the last test, not with the last but one: tests here take minutes, and somebody else is free."""
+        if self._pending_of(self.assigned_work[node]) <= 1:
+            super()._reschedule(node)
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
