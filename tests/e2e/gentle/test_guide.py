@@ -275,7 +275,7 @@ async def test_numbers_that_are_merely_old_stop_nothing(programme: Programme) ->
 
 def _judged(played: Played) -> set[str]:
     """Every number that stopped it: not how often, as a step without a request stops it, too."""
-    return {text for text in played.rollout.texts() if "404s percentage" in text}
+    return {text for text in played.rollout.texts() if " advancement 404s percentage " in text}
 
 
 async def test_the_guides_template_reads_100_of_a_healthy_canary(programme: Programme) -> None:
@@ -295,7 +295,7 @@ async def test_a_canary_that_fails_18_percent_doesnt_hide_behind_the_primary(pro
         float(rate) for text in played.rollout.texts() for rate in re.findall(r"success rate (\d+\.\d\d)% < 95%", text)
     ]
 
-    assert played.seen["whole"] > 97, "at weight 10 the route as a whole looks fine"
+    assert played.seen["whole"] > 95, "at weight 10 the route as a whole looks fine"
     assert rates
     assert all(75 <= rate < 92 for rate in rates), rates
     assert max(each["weight"] for each in played.rollout.scene.listener.of("eighteen")) == 10
