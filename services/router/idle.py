@@ -1,6 +1,6 @@
 """Who scales the idle target up between rollouts, read off the target's managedFields. Pure."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from services.router.found import Found, target_revision
@@ -12,6 +12,7 @@ from shared.kube import json
 from shared.kube.json import Json
 
 _AT_REST: Final = frozenset({Stage.IDLE, Stage.REPORTING, Stage.CONFIRMING})
+SETTLED_IN: Final = timedelta(seconds=10)
 _SIZE: Final[Json] = {"f:spec": {"f:replicas": {}}}
 
 
@@ -46,11 +47,19 @@ def raised(canary: Canary, state: State, found: Found) -> Raised:
         return Raised()
     last = max(_owners(found.target), key=lambda entry: json.text(entry, "time"), default={})
     manager, written = json.text(last, "manager"), json.text(last, "time")
-    if manager in {"", ROUTER} or not written or datetime.fromisoformat(written) <= since:
+    if manager in {"", ROUTER} or not _after(since, written, found.at):
         return Raised()
     if about_to_start(state, found):
         return Raised()
     return Raised(manager, json.number(found.target, "metadata", "generation"))
+
+
+def _after(since: datetime, written: str, at: datetime | None) -> bool:
+    """Was it written in this rest? The scale subresource notes no time; but whatever size the rollout left was put to zero,
+    and made ours, when the rest began."""
+    if written:
+        return datetime.fromisoformat(written) > since
+    return at is not None and at > since + SETTLED_IN
 
 
 def claimed(found: Found) -> frozenset[str]:

@@ -7,17 +7,18 @@ import pytest
 
 from shared.errors import RetryLater
 from shared.kube.json import Json
+from tests.recorded.moments import statuses
 from tests.story.theatre import Theatre, guide, initialized, progressing
 
 FLAGGER = "another controller (flagger) writes this Canary"
 
 
-def puts(theatre: Theatre, **fields: object) -> None:
+def puts(theatre: Theatre, status: Json | None = None, **fields: object) -> None:
     """Flagger writes the status as its own types know it, a second after whatever was written last."""
     theatre.clock.time += timedelta(seconds=1)
     theatre.cluster.time = theatre.stamp()
-    status = {key: value for key, value in theatre.canary["status"].items() if key != "serinus"}
-    theatre.cluster.replace_status("Canary", "podinfo", {**status, **fields}, "flagger")
+    known = status or {key: value for key, value in theatre.canary["status"].items() if key != "serinus"}
+    theatre.cluster.replace_status("Canary", "podinfo", {**known, **fields}, "flagger")
 
 
 def own(theatre: Theatre) -> Json:
@@ -31,12 +32,13 @@ def message(theatre: Theatre) -> str:
 
 
 async def test_who_puts_a_whole_status_is_named_and_takes_nothing_from_us() -> None:
+    """All that a Flagger 1.44 has written in a rollout of its own."""
     canary = guide("canary")
     canary["spec"]["progressDeadlineSeconds"] = 600
     theatre = await progressing(canary)
     before = copy.deepcopy(own(theatre))
-    for _ in range(3):
-        puts(theatre, phase="Failed", canaryWeight=0, failedChecks=7)
+    for recorded in statuses():
+        puts(theatre, recorded["status"])
         await theatre.fact()
     assert theatre.heard() == [f"Holding podinfo.test: {FLAGGER}"]
     assert theatre.weights() == (80, 20), "nobody is fought, and no traffic moves"

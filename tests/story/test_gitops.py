@@ -166,6 +166,7 @@ async def test_who_applies_a_size_to_the_idle_target_is_named_and_its_manifest_i
 async def test_a_person_who_scales_by_the_scale_subresource_is_named_too(cluster: Cluster) -> None:
     await cluster.until("Initialized")
     await rested(cluster)
+    cluster.clock.skipped += timedelta(seconds=15)  # it notes no time, so a fresh rest isn't told from an old one
     await cluster.api.patch(f"{DEPLOYMENT}/scale", {"spec": {"replicas": 3}}, fieldManager="kubectl")
     answer = await cluster.api.get(DEPLOYMENT)
     await _seen(cluster, {**answer, "kind": "Deployment"})

@@ -115,6 +115,17 @@ async def test_a_canary_that_serves_everybody_isnt_idle() -> None:
     assert "raises" not in theatre.canary["status"]["serinus"]
 
 
+@pytest.mark.parametrize(("after", "counted"), [(5, 0), (60, 1)])
+async def test_a_scale_that_notes_no_time_counts_once_the_rest_has_settled(after: float, counted: int) -> None:
+    theatre = await initialized()
+    theatre.clock.time += timedelta(seconds=after)
+    theatre.cluster.edit("Deployment", "podinfo", {"spec": {"replicas": 3}}, manager="kubectl")
+    for entry in theatre.cluster.of("Deployment", "podinfo")["metadata"]["managedFields"]:
+        entry.pop("time")
+    await theatre.fact()
+    assert (theatre.replicas, len(theatre.canary["status"]["serinus"].get("raises", []))) == (0, counted)
+
+
 async def test_what_nobody_can_be_named_for_is_put_back_as_ever() -> None:
     theatre = await initialized()
     for _ in range(5):
