@@ -1,0 +1,150 @@
+"""Others beside a canary, on the real API server: another provider's Canaries, a controller that writes ours, people and tools
+that apply the manifests again or scale the idle target.
+"""
+
+import asyncio
+import contextlib
+import json
+from typing import Any
+
+import pytest
+
+from sandbox.controlplane.api import ApiError, Json
+from tests.e2e.plays import Play, Programme, declared, lasting, play
+from tests.e2e.rollouts import Rollout, manifest, moved
+from tests.e2e.short import NEW, applied, beginning, canary, deployment, hook, phase, told
+from tests.recorded.moments import statuses
+
+CHECK = "http://flagger-loadtester.test/gate/check"
+
+
+@play
+async def another_providers(rollout: Rollout) -> None:
+    """Byte for byte as they were, while a Canary of ours rolls out beside them."""
+    await applied(rollout, canary())
+    others = []
+    for provider in ("istio", "gatewayapi:v1", "nginx"):
+        other = moved(manifest("canary"), rollout.namespace)
+        other["metadata"]["name"] = provider.partition(":")[0]
+        other["spec"] |= {"provider": provider, "targetRef": {**other["spec"]["targetRef"], "name": "elsewhere"}}
+        others.append(other)
+    await rollout.apply(documents=tuple(others))
+    paths = [rollout.canary.removesuffix("podinfo") + str(each["metadata"]["name"]) for each in others]
+    before = [await _bytes(rollout, path) for path in paths]
+    await rollout.initialized()
+    await rollout.release(NEW)
+    await _succeeds(rollout)
+    assert [await _bytes(rollout, path) for path in paths] == before
+    told = await rollout.kubectl("get", "events", "-o", "json")
+    names = {each["involvedObject"]["name"] for each in json.loads(told)["items"] if each["reason"] == "Synced"}
+    assert names == {"podinfo"}
+
+
+async def _bytes(rollout: Rollout, path: str) -> str:
+    """With its resourceVersion and all that the server notes of it."""
+    return await rollout.scene.stage.api.text("GET", path)
+
+
+@lasting(240)
+async def foreign_writer(rollout: Rollout) -> None:
+    """What a Flagger 1.44 has written, put by a manager of its name into our Canary in the middle of a rollout."""
+    await applied(rollout, canary(interval="10s", stepWeight=25, spec={"progressDeadlineSeconds": 900}))
+    await rollout.initialized()
+    await rollout.release(NEW)
+    await phase(rollout, "Progressing", weight=25)
+    for recorded in statuses()[3:9]:
+        await _puts(rollout, recorded["status"])
+        await asyncio.sleep(1)  # as often as it would, only faster
+    reason = "another controller (flagger) writes this Canary"
+    await told(rollout, f"Holding {rollout.name}.{rollout.namespace}: {reason}")
+    held = await rollout.weights()
+    assert held in ([75, 25], [50, 50])
+    over = f"Resuming {rollout.name}.{rollout.namespace}: another controller (flagger) no longer writes this Canary"
+    await told(rollout, over, "Normal", timeout=200)
+    found = await rollout.scene.stage.api.get(rollout.canary)
+    assert found["status"]["canaryWeight"] == held[1], "where it stood"
+    await _succeeds(rollout)
+    assert len(beginning(rollout, "Holding")) == 1
+    numbers = [each["seq"] for each in rollout.scene.listener.of(rollout.namespace)]
+    assert numbers == list(range(1, len(numbers) + 1)), "no event lost or doubled"
+
+
+async def _puts(rollout: Rollout, status: Json) -> None:
+    """The whole status, as typed clients do; against the version that it has read."""
+    api = rollout.scene.stage.api
+    while True:
+        found = {**await api.get(rollout.canary), "status": status}
+        with contextlib.suppress(ApiError):  # somebody was faster: as it would, once more
+            await api.request("PUT", f"{rollout.canary}/status", body=found, query={"fieldManager": "flagger"})
+            return
+
+
+@lasting(120)
+async def applied_again(rollout: Rollout) -> None:
+    """By kubectl, on either side, in every phase that lasts: the same manifests move nothing."""
+    gates = [hook("confirm-rollout", CHECK), {**hook("confirm-promotion", CHECK), "name": "last"}]
+    await applied(rollout, canary(webhooks=gates))
+    await rollout.initialized()
+    await _again(rollout, "Initialized", gates)
+    await rollout.kubectl("set", "image", "deployment/podinfo", f"podinfod={NEW}")
+    await phase(rollout, "Waiting")
+    await _again(rollout, "Waiting", gates, image=NEW)
+    await _asks(rollout, "approve:1")
+    await phase(rollout, "Progressing", weight=50)
+    await phase(rollout, "WaitingPromotion", weight=50)
+    await _again(rollout, "WaitingPromotion", gates, image=NEW)
+    await _asks(rollout, "approve:2")
+    await _succeeds(rollout)
+    await _again(rollout, "Succeeded", gates, image=NEW)
+
+
+async def _again(rollout: Rollout, where: str, gates: list[Json], image: str = "") -> None:
+    """Applied both ways, with the image that Git has by now."""
+    target = deployment(**({"image": image} if image else {}))
+    documents = [moved(each, rollout.namespace) for each in (target, canary(webhooks=gates), manifest("route"))]
+    before = (await rollout.scene.stage.api.get(rollout.canary))["status"]
+    weights, began = await rollout.weights(), len(beginning(rollout, "New revision"))
+    await rollout.kubectl("apply", "-f", "-", documents=documents)
+    await rollout.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", documents=documents)
+    await asyncio.sleep(2)  # for whoever might be stirred
+    found = await rollout.scene.stage.api.get(rollout.canary)
+    assert (found["status"]["phase"], await rollout.weights()) == (where, weights)
+    assert len(beginning(rollout, "New revision")) == began
+    assert found["status"]["serinus"]["revision"] == before["serinus"]["revision"]
+
+
+@play
+async def idle_target_kept_up(rollout: Rollout) -> None:
+    """Put back at once, three times; then left, with who does it and what to change."""
+    await applied(rollout, canary())
+    await rollout.initialized()
+    api = rollout.scene.stage.api
+    await asyncio.sleep(12)  # the scale subresource notes no time: a rest is known as such after ten seconds
+    for _ in range(3):
+        await rollout.kubectl("scale", "deployment/podinfo", "--replicas=1")
+        await api.until(rollout.target, lambda found: found["spec"]["replicas"] == 0, timeout=10)
+    await rollout.kubectl("scale", "deployment/podinfo", "--replicas=1")
+    await rollout.kubectl("wait", "canary/podinfo", "--for=condition=TargetIdle=False", "--timeout=20s")
+    [text] = beginning(rollout, "podinfo.") or [""]
+    assert "kubectl keeps scaling it up, so it is left as it is: remove spec.replicas from what kubectl" in text
+    assert (await api.get(rollout.target))["spec"]["replicas"] == 1
+    await rollout.kubectl("scale", "deployment/podinfo", "--replicas=0")
+    await rollout.kubectl("wait", "canary/podinfo", "--for=condition=TargetIdle=True", "--timeout=20s")
+
+
+async def _asks(rollout: Rollout, request: str) -> None:
+    """The annotation carries an id, and is taken off when it was carried out."""
+    await rollout.kubectl("annotate", "canary/podinfo", f"serinus.dev/request={request}")
+    await rollout.scene.stage.api.until(
+        rollout.canary, lambda found: "serinus.dev/request" not in found["metadata"].get("annotations", {}), timeout=30
+    )
+
+
+async def _succeeds(rollout: Rollout) -> None:
+    found = await rollout.over()
+    assert found["status"]["phase"] == "Succeeded"
+
+
+@pytest.mark.parametrize("play", declared(globals()), ids=str)
+async def test_nobody_is_disturbed(programme: Programme, play: Play[Any]) -> None:
+    await programme.of(play)
