@@ -35,10 +35,9 @@ test: $(READY) ## unit, story, contract and integration tests, with a real nats-
 	$(BIN)/pytest -n 2 --dist loadfile -m "not cluster"
 
 test-cluster: $(READY) ## the cluster suite, against a real kube-apiserver, etcd and controller-manager
-	# Three workers on two cores: the scenes wait more than they work.
 	$(BIN)/python -m sandbox.controlplane.binaries
 	$(BIN)/python -m sandbox.prometheus
-	$(BIN)/pytest -n 3 --dist loadgroup -m cluster --timeout 600
+	$(BIN)/pytest -n 2 --dist loadgroup -m cluster --timeout 600
 
 demo: $(READY) ## the guide in about two minutes: a promotion and a rollback
 	$(BIN)/python -m sandbox.prometheus
