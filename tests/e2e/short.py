@@ -6,7 +6,7 @@ from sandbox.controlplane.api import Json
 from tests.e2e.rollouts import PATIENCE, Rollout, analysis, manifest
 
 NEW = "stefanprodan/podinfo:6.0.1"
-SETTINGS = {"SERINUS_DRAIN_SECONDS": "1"}
+SETTINGS = {"SERINUS_DRAIN_SECONDS": "2"}
 
 
 def deployment(**template: Any) -> Json:

@@ -298,4 +298,5 @@ async def test_a_canary_that_fails_18_percent_doesnt_hide_behind_the_primary(pro
     assert played.seen["whole"] > 95, "at weight 10 the route as a whole looks fine"
     assert rates
     assert all(75 <= rate < 92 for rate in rates), rates
-    assert max(each["weight"] for each in played.rollout.scene.listener.of("eighteen")) == 10
+    # One step further at most: a first check that saw six requests may have seen no failure.
+    assert max(each["weight"] for each in played.rollout.scene.listener.of("eighteen")) <= 20
