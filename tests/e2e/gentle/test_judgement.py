@@ -11,7 +11,7 @@ from tests.e2e.plays import Play, Programme, declared, play
 from tests.e2e.rollouts import Rollout
 from tests.e2e.short import NEW, applied, beginning, canary
 
-COMPARED = {"compare": {"warmup": "1s", "minSample": 20}, "interval": "15s", "threshold": 1}
+COMPARED = {"compare": {"warmup": "1s", "minSample": 100}, "interval": "15s", "threshold": 1}
 
 
 async def _released(rollout: Rollout, image: str, **analysis: Any) -> Json:
