@@ -24,7 +24,7 @@ ANALYSIS: list[tuple[dict[str, Any], str]] = [
 ]
 SPEC: list[tuple[dict[str, Any], str]] = [
     ({"targetRef": {"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "podinfo"}}, "spec.targetRef.kind DaemonSet"),
-    ({"targetRef": {"apiVersion": "v1", "kind": "Service", "name": "podinfo"}}, "spec.targetRef.kind Service"),
+    ({"targetRef": {"apiVersion": "v1", "kind": "Service", "name": "podinfo"}}, "spec.targetRef.kind Service"),  # W-A21
     (
         {"autoscalerRef": {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "name": "x"}},
         "spec.autoscalerRef.kind",

@@ -105,6 +105,7 @@ async def test_traffic_leaves_before_the_template_changes(reach: Callable[[], Aw
 
 
 async def test_the_route_waits_for_the_target_and_the_primary_for_the_gateways() -> None:
+    """And nothing with our priority is left (W-A20)."""
     theatre = await initialized()
     theatre.unready = {"podinfo"}
     theatre.cluster.remove("Canary", "podinfo")

@@ -136,6 +136,7 @@ def test_what_is_looked_at_between_ticks() -> None:
 
 
 def test_failures_are_asked_apart_and_latency_may_be_the_workloads_own() -> None:
+    """W-A23."""
     rate, duration = questions.metrics(scene(metrics=[
         {"name": "request-success-rate"}, {"name": "request-duration", "latency": "upstream"},
     ]), TICK)  # fmt: skip

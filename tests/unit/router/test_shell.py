@@ -40,6 +40,7 @@ class Losing:
 
 
 async def test_a_lost_race_is_decided_anew_on_what_is_there() -> None:
+    """At once, and without telling people of it (W-A19)."""
     losing, counted = Losing(5), list[int]()
     await handlers.decide(losing, NUDGE, lambda: counted.append(1))
     assert (losing.handled, losing.refreshed, len(counted)) == (6, 5, 5)
