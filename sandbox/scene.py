@@ -45,6 +45,11 @@ class Listener:
             self.by_canary[canary["namespace"], canary["name"]].append(event["data"])
             self.came.notify_all()
 
+    def forget(self) -> None:
+        """What was heard, before it's heard again from the first event on; whoever waits goes on waiting."""
+        self.heard.clear()
+        self.by_canary.clear()
+
     def of(self, namespace: str, name: str = "podinfo") -> list[Json]:
         """The events of one canary, in the order of the stream."""
         return list(self.by_canary[namespace, name])
@@ -77,6 +82,18 @@ class Scene:
     runner: ProcessRunner
     kubelet: FakeKubelet
     listener: Listener
+    ears: Client
+
+    async def deaf(self) -> None:
+        """Nobody listens any more."""
+        await link.close(self.ears)
+
+    async def listen_again(self) -> None:
+        """With the keys and the CAs of this moment, and from the first event on. Whoever listened before goes first: once it is
+        shut out, its client would leave a writer to the garbage collector with every attempt."""
+        await self.deaf()
+        self.listener.forget()
+        self.ears = await _listening(self.stage, self.listener)
 
     async def scale(self, replicas: int, *services: str) -> None:
         """So many pods of each of these services, all available when this returns."""
@@ -116,16 +133,17 @@ async def opened(
         runner = installed.runner(stage)
         kubelet = await stack.enter_async_context(stage.kubelet(runner, ready_after=ready_after))
         await installed.install(plane, stage, credentials)
-        client, listener = await listening(stage)
-        stack.push_async_callback(link.close, client)
-        yield Scene(plane=plane, stage=stage, runner=runner, kubelet=kubelet, listener=listener)
+        listener = Listener()
+        ears = await _listening(stage, listener)
+        scene = Scene(plane=plane, stage=stage, runner=runner, kubelet=kubelet, listener=listener, ears=ears)
+        stack.push_async_callback(scene.deaf)
+        yield scene
 
 
-async def listening(stage: Stage) -> tuple[Client, Listener]:
+async def _listening(stage: Stage, listener: Listener) -> Client:
     """Somebody who hears all rollouts with the read-only user, until the connection is closed."""
-    listener = Listener()
     client = await nats.connect(stage.nats.url, **stage.nats.login("subscriber"), max_reconnect_attempts=-1)
     await client.jetstream().subscribe(
         "serinus.rollout.v1.>", stream="PUBLIC_ROLLOUTS", ordered_consumer=True, cb=listener.hear
     )
-    return client, listener
+    return client

@@ -13,8 +13,7 @@ import pytest_asyncio
 
 from sandbox import installed
 from sandbox.controlplane.api import Json
-from sandbox.scene import Scene, listening, opened
-from shared.bus import link
+from sandbox.scene import Scene, opened
 from tests.e2e import next_version
 from tests.e2e.continuous import BEHAVIOURS, Releases
 from tests.e2e.keyring import Keyring
@@ -32,8 +31,8 @@ _PODS: Final = f"/api/v1/namespaces/{installed.NAMESPACE}/pods"
 class Installation:
     """The scene, with the keys that it was installed with and the releases that go on."""
 
-    def __init__(self, scene: Scene, keyring: Keyring, stack: AsyncExitStack) -> None:
-        self.scene, self.keyring, self._stack = scene, keyring, stack
+    def __init__(self, scene: Scene, keyring: Keyring) -> None:
+        self.scene, self.keyring = scene, keyring
         self.releases = Releases(scene, ("up-a", "up-b", "up-c"))
 
     async def apply(self, tag: str) -> None:
@@ -46,11 +45,6 @@ class Installation:
         """`kubectl rollout restart deployment -l …`"""
         await self._kubectl("rollout", "restart", "deployment", "-l", "app.kubernetes.io/part-of=serinus")
         await installed.running(self.scene.stage)
-
-    async def listen(self) -> None:
-        """With the keys and the CAs of this moment; whoever listened before may be shut out from now on."""
-        client, self.scene.listener = await listening(self.scene.stage)
-        self._stack.push_async_callback(link.close, client)
 
     async def statuses(self) -> list[Json]:
         found = [await self.scene.stage.api.get(each.canary) for each in self.releases.rollouts]
@@ -80,7 +74,7 @@ async def serinus(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ins
     async with AsyncExitStack() as stack:
         scene = await stack.enter_async_context(opened(directory, options, credentials=keyring.install))
         scene.runner.images[f"serinus:{NEXT}"] = next_version.grown(directory / "next")
-        found = Installation(scene, keyring, stack)
+        found = Installation(scene, keyring)
         stack.push_async_callback(found.releases.closed)
         await found.releases.begin()
         yield found
@@ -106,7 +100,7 @@ async def test_keys_are_rotated(serinus: Installation) -> None:
     await serinus.keyring.keys(plane, stage, "--rotate")
     await serinus.releases.go_on(3.0)
     await serinus.restart()
-    await serinus.listen()
+    await serinus.scene.listen_again()
     await serinus.keyring.keys(plane, stage, "--finish")
     await serinus.releases.go_on(5.0)
 
@@ -124,7 +118,7 @@ async def test_certificates_are_renewed_and_another_ca_comes(serinus: Installati
     await serinus.keyring.certificates(plane, "--rotate")
     await nats.restart()
     await serinus.restart()
-    await serinus.listen()
+    await serinus.scene.listen_again()
     await serinus.keyring.certificates(plane, "--finish")
     await nats.restart()
     await serinus.releases.go_on(5.0)
