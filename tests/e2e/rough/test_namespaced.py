@@ -3,7 +3,7 @@
 An administrator has applied the definitions and the right to read them, made the namespaces, and bound the Roles there.
 """
 
-import asyncio
+import json
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -17,7 +17,7 @@ import yaml
 from sandbox import installed
 from sandbox.controlplane.api import Json
 from sandbox.controlplane.server import ControlPlane
-from sandbox.scene import opened
+from sandbox.scene import Scene, opened
 from sandbox.stage import Options, Stage
 from tests.e2e import casting
 from tests.e2e.gentle import test_alerts, test_guide, test_people
@@ -103,17 +103,33 @@ def _kustomization(folder: Path) -> Json:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def namespaced(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Programme]:
-    """All plays, begun."""
+async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
     directory = tmp_path_factory.mktemp("namespaced")
     options = Options(settings=SETTINGS, behaviours=dict(casting.BEHAVIOURS))
     async with opened(directory, options, credentials=_by_an_administrator) as scene:
         scene.stage.network.claim(casting.WORKFLOW, 80, scene.stage.slack.port)
-        programme = Programme(replace(scene, plane=cast("ControlPlane", Furnished(scene.plane))))
-        for play in PLAYS:
-            programme.begin(play)
-        yield programme
-        await programme.closed()
+        yield scene
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def elsewhere(scene: Scene) -> dict[str, str]:
+    """A Canary of a namespace that nobody watches, with its target and route: their bytes before anything is played."""
+    rollout = Rollout(scene, ELSEWHERE)
+    await rollout.apply("route", documents=(deployment(), canary()))
+    route = rollout.route.removesuffix("-podinfo-canary")
+    await scene.stage.api.until(rollout.target, installed.available(1))
+    await scene.stage.api.until(route, lambda found: bool(found.get("status")))
+    return {path: await scene.stage.api.text("GET", path) for path in (rollout.canary, rollout.target, route)}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def namespaced(scene: Scene, elsewhere: dict[str, str]) -> AsyncIterator[Programme]:
+    """All plays, begun."""
+    programme = Programme(replace(scene, plane=cast("ControlPlane", Furnished(scene.plane))))
+    for play in PLAYS:
+        programme.begin(play)
+    yield programme
+    await programme.closed()
 
 
 async def test_nothing_of_the_installation_reaches_over_the_cluster(namespaced: Programme) -> None:
@@ -121,15 +137,6 @@ async def test_nothing_of_the_installation_reaches_over_the_cluster(namespaced: 
     assert [each["metadata"]["name"] for each in bindings if each["metadata"]["name"].startswith("serinus")] == [
         "serinus-crds"
     ]
-
-
-async def test_a_canary_of_another_namespace_is_left_alone(namespaced: Programme) -> None:
-    rollout = Rollout(namespaced.scene, ELSEWHERE)
-    await rollout.apply("route", documents=(deployment(), canary()))
-    await asyncio.sleep(5)  # nothing is what is waited for
-    found = await namespaced.scene.stage.api.get(rollout.canary)
-    assert "status" not in found
-    assert "finalizers" not in found["metadata"]
 
 
 @pytest.mark.parametrize("play", PLAYS[1:], ids=str)
@@ -150,3 +157,17 @@ async def test_nobody_was_refused_a_right(namespaced: Programme) -> None:
     services = ("watcher", "analyzer", "router", "notifier")
     told = [(service, line["msg"]) for service in services for line in namespaced.scene.log(service)]
     assert [each for each in told if bad.search(each[1])] == []
+
+
+async def test_a_namespace_that_nobody_watches_is_as_it_was(namespaced: Programme, elsewhere: dict[str, str]) -> None:
+    """Byte for byte, resourceVersions and all, after everything that was played beside it."""
+    await namespaced.over()
+    api = namespaced.scene.stage.api
+    assert {path: await api.text("GET", path) for path in elsewhere} == elsewhere
+    canary = json.loads(next(iter(elsewhere.values())))
+    assert "status" not in canary
+    assert "finalizers" not in canary["metadata"]
+    made = await namespaced.scene.plane.kubectl(
+        "-n", ELSEWHERE, "get", "deployments,services,apisixroutes.apisix.apache.org", "-o", "name"
+    )
+    assert made.split() == ["deployment.apps/podinfo", "apisixroute.apisix.apache.org/podinfo"]
