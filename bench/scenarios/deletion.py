@@ -109,10 +109,7 @@ def _deleted(reach: Reach, *flags: str) -> Callable[[Rollout], Awaitable[Outcome
                 await _spoil(rollout)
             await rollout.kubectl("delete", "canary", "podinfo", "--timeout=60s", *flags)
             watch.right()
-            if flags:  # when the collector comes after such a deletion is its own affair
-                await watch.traffic.more(20)
-            else:
-                await _settled(rollout, watch)
+            await _settled(rollout, watch)
         await _served(rollout, _image(rollout) if reach in _PROMOTED else OLD)
         return watch.outcome()
 

@@ -3,7 +3,7 @@
 import logging
 from typing import Final
 
-from services.router import copies, policy, wanted
+from services.router import copies, handing_back, policy, wanted
 from services.router.found import Found
 from services.router.objects import Options, Wanted
 from services.router.parse import FINALIZER, REQUEST, Canary
@@ -58,7 +58,8 @@ class Converge:
     async def release(self, canary: Canary, state: State, found: Found) -> bool:
         """Let go of a Canary that is deleted. Its last event must be out: it may vanish with this."""
         rival = state.phase is Phase.TERMINATING and bool(found.rival)  # its objects are the older one's
-        return (released(state) or rival) and await self._finalizer(canary.document, keep=False)
+        done = released(state) and not handing_back.collecting(canary, found)
+        return (done or rival) and await self._finalizer(canary.document, keep=False)
 
     async def disown(self, document: Json) -> None:
         """Ours once, and now another controller's: that one puts the finalizer there itself if it was asked to."""

@@ -4,6 +4,7 @@ still needed stays. Pure; `services.router.rollout.removing` says what comes whe
 
 import json as encoding
 from collections.abc import Iterable
+from typing import Final
 
 from services.router.found import Found, target_revision
 from services.router.objects import (
@@ -27,6 +28,8 @@ from shared.kube.json import Json
 from shared.kube.kinds import Kind
 
 _APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_COLLECTING: Final = "foregroundDeletion"
+"""Kubernetes' finalizer of what is deleted in the foreground, for as long as the collector is at its dependents."""
 
 
 def wanted(canary: Canary, state: State, found: Found, options: Options) -> Iterable[Wanted]:
@@ -42,8 +45,18 @@ def wanted(canary: Canary, state: State, found: Found, options: Options) -> Iter
     if state.stage is Stage.LEAVING:
         for each in canary.names.each_route():
             yield Wanted(kinds.APISIX_ROUTE, each.canary_route, gone=True)
-    if released(state) and found.target is not None:
+    if released(state) and not collecting(canary, found):
         yield from _collected(canary, found)
+
+
+def collecting(canary: Canary, found: Found) -> bool:
+    """Is the collector still taking the Canary's name off what we shall tie to it again?
+
+    Its writes name no version, so one that is under way would untie what we have just tied, and nobody would ever
+    collect that. The Canary can't go before the collector is done anyway.
+    """
+    finalizers = json.mapping(canary.document, "metadata").get("finalizers") or ()
+    return _COLLECTING in finalizers and any(True for _ in _collected(canary, found))
 
 
 def fronted(canary: Canary, found: Found, options: Options) -> bool:
@@ -101,6 +114,8 @@ def _template(canary: Canary, found: Found, options: Options) -> Json | None:
 
 def _collected(canary: Canary, found: Found) -> Iterable[Wanted]:
     """What the target has kept from being collected, and isn't needed any more."""
+    if found.target is None:
+        return
     used = _used_configs(found)
     for kind, each in found.belongings:
         stays = _key(kind, each) in used or (kind, json.name(each)) == (kinds.SERVICE, canary.names.apex)

@@ -337,12 +337,17 @@ async def test_in_the_foreground_the_target_keeps_everything_until_it_serves() -
         _, target = obj["metadata"]["ownerReferences"]
         assert (target["kind"], target["name"], target.get("controller")) == ("Deployment", "podinfo", None)
         theatre.cluster.edit(kind, name, {"metadata": {"ownerReferences": [target]}}, manager="garbage-collector")
-    await theatre.settle()
-    await theatre.tick()
-    theatre.edit({"metadata": {"finalizers": [FINALIZER]}})
-    while ("Canary", "test", "podinfo") in theatre.cluster.objects:
+    while TERMINATED not in theatre.messages():
         await theatre.settle()
         await theatre.tick()
+    await theatre.settle()
+    assert theatre.canary["metadata"]["finalizers"] == [FINALIZER, "foregroundDeletion"]
+    first = theatre.cluster.of("Deployment", "podinfo-primary")["metadata"]["ownerReferences"][0]
+    assert first["kind"] == "Deployment", "a late write of the collector would untie what is tied by now"
+    theatre.edit({"metadata": {"finalizers": [FINALIZER]}})
+    assert await theatre.look() == "unconverged", "no fact tells of it"
+    await theatre.settle()
+    assert ("Canary", "test", "podinfo") not in theatre.cluster.objects
     _served_by_the_target(theatre, OLD)
     assert {key[2] for key in made if key in theatre.cluster.objects} - {"podinfo"} == set(_owned(theatre))
     assert all(
