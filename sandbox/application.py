@@ -23,6 +23,7 @@ REPOSITORY: Final = "stefanprodan/podinfo"
 """In whatever registry: the guide names two."""
 
 _PROBES = ("/healthz", "/readyz")
+_ASKED_AGAIN: Final = 0.2  # seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,19 +141,20 @@ class ApplicationRunner:
         behaviour = self.behaviours.get(container["image"], HEALTHY)
         if behaviour.ready and not behaviour.ready_after_seconds:
             return None
-        return _readiness(pod, behaviour)
+        return self._readiness(pod, container["image"])
+
+    async def _readiness(self, pod: Json, image: str) -> AsyncIterator[pods.Seen]:
+        """Until it is ready; what isn't is asked again, since somebody may change the mapping."""
+        yield pods.all_containers(pod, ready=False)
+        while not self.behaviours.get(image, HEALTHY).ready:
+            await asyncio.sleep(_ASKED_AGAIN)
+        await asyncio.sleep(self.behaviours.get(image, HEALTHY).ready_after_seconds)
+        yield pods.all_containers(pod, ready=True)
 
     def _container(self, pod: Json) -> Json | None:
         containers: list[Json] = pod["spec"]["containers"]
         mine = (c for c in containers if f"/{c['image']}".rpartition(":")[0].endswith(f"/{self._repository}"))
         return next(mine, None)
-
-
-async def _readiness(pod: Json, behaviour: Behaviour) -> AsyncIterator[pods.Seen]:
-    yield pods.all_containers(pod, ready=False)
-    if behaviour.ready:
-        await asyncio.sleep(behaviour.ready_after_seconds)
-        yield pods.all_containers(pod, ready=True)
 
 
 def _port(container: Json) -> int:

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from sandbox.application import Behaviour
 from sandbox.controlplane.api import ApiError, Json
+from tests.e2e.casting import HELD, HELD_NEXT
 from tests.e2e.plays import Play, Programme, declared, lasting, play
 from tests.e2e.rollouts import Rollout, manifest, moved
 from tests.e2e.short import NEW, applied, beginning, canary, deployment, hook, phase, told
@@ -79,38 +81,60 @@ async def _puts(rollout: Rollout, status: Json) -> None:
             return
 
 
-@lasting(120)
+@lasting(150)
 async def applied_again(rollout: Rollout) -> None:
-    """By kubectl, on either side, in every phase that lasts: the same manifests move nothing."""
+    """By kubectl, on either side, in every phase: the same manifests move nothing. What passes quickly is held still by
+    pods that aren't ready."""
     gates = [hook("confirm-rollout", CHECK), {**hook("confirm-promotion", CHECK), "name": "last"}]
-    await applied(rollout, canary(webhooks=gates))
+    await rollout.scene.plane.kubectl("create", "ns", rollout.namespace)
+    await rollout.apply("route", documents=(deployment(image=HELD), canary(webhooks=gates)))
+    await phase(rollout, "Initializing")
+    await _again(rollout, "Initializing", gates, HELD)
+    _let_be(rollout, HELD, ready=True)
     await rollout.initialized()
-    await _again(rollout, "Initialized", gates)
-    await rollout.kubectl("set", "image", "deployment/podinfo", f"podinfod={NEW}")
+    await _again(rollout, "Initialized", gates, HELD)
+    await rollout.kubectl("set", "image", "deployment/podinfo", f"podinfod={HELD_NEXT}")
     await phase(rollout, "Waiting")
-    await _again(rollout, "Waiting", gates, image=NEW)
+    await _again(rollout, "Waiting", gates, HELD_NEXT)
     await _asks(rollout, "approve:1")
-    await phase(rollout, "Progressing", weight=50)
+    await phase(rollout, "Progressing", weight=0)
+    await _again(rollout, "Progressing", gates, HELD_NEXT)
+    _let_be(rollout, HELD_NEXT, ready=True)
     await phase(rollout, "WaitingPromotion", weight=50)
-    await _again(rollout, "WaitingPromotion", gates, image=NEW)
+    await _again(rollout, "WaitingPromotion", gates, HELD_NEXT)
+    _let_be(rollout, HELD_NEXT, ready=False)
     await _asks(rollout, "approve:2")
+    await phase(rollout, "Promoting")
+    await _again(rollout, "Promoting", gates, HELD_NEXT)
+    _let_be(rollout, HELD_NEXT, ready=True)
     await _succeeds(rollout)
-    await _again(rollout, "Succeeded", gates, image=NEW)
+    await _again(rollout, "Succeeded", gates, HELD_NEXT)
 
 
-async def _again(rollout: Rollout, where: str, gates: list[Json], image: str = "") -> None:
+def _let_be(rollout: Rollout, image: str, *, ready: bool) -> None:
+    """Pods of this image, from now on; those that are ready stay so."""
+    rollout.scene.stage.options.behaviours[image] = Behaviour(ready=ready)
+
+
+async def _again(rollout: Rollout, where: str, gates: list[Json], image: str) -> None:
     """Applied both ways, with the image that Git has by now."""
-    target = deployment(**({"image": image} if image else {}))
+    api, target = rollout.scene.stage.api, deployment(image=image)
     documents = [moved(each, rollout.namespace) for each in (target, canary(webhooks=gates), manifest("route"))]
-    before = (await rollout.scene.stage.api.get(rollout.canary))["status"]
-    weights, began = await rollout.weights(), len(beginning(rollout, "New revision"))
+    before, shares = (await api.get(rollout.canary))["status"], await _shares(rollout)
+    began = len(beginning(rollout, "New revision"))
     await rollout.kubectl("apply", "-f", "-", documents=documents)
     await rollout.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", documents=documents)
     await asyncio.sleep(2)  # for whoever might be stirred
-    found = await rollout.scene.stage.api.get(rollout.canary)
-    assert (found["status"]["phase"], await rollout.weights()) == (where, weights)
+    found = await api.get(rollout.canary)
+    assert (found["status"]["phase"], await _shares(rollout)) == (where, shares)
     assert len(beginning(rollout, "New revision")) == began
     assert found["status"]["serinus"]["revision"] == before["serinus"]["revision"]
+
+
+async def _shares(rollout: Rollout) -> list[int]:
+    """None before there is a primary to lead to."""
+    there = await rollout.kubectl("get", "apisixroute/podinfo-podinfo-canary", "--ignore-not-found", "-o", "name")
+    return await rollout.weights() if there else []
 
 
 @play

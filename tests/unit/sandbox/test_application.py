@@ -8,7 +8,7 @@ import pytest
 
 from sandbox import pod_metrics
 from sandbox.application import ApplicationRunner, Behaviour
-from sandbox.controlplane import kubelet
+from sandbox.controlplane import kubelet, pods
 from sandbox.network import Network
 from tests.unit.sandbox.objects import TARGET_PORT, pod
 
@@ -91,8 +91,11 @@ async def test_readiness_is_the_revisions_own(running: Pod) -> None:
     running.behave(Behaviour(ready=False))
     assert await running.ask("/readyz") == 503
     assert await running.ask("/healthz") == 200
-    assert await seen(running) == [False]
+    source = running.runner.observe(pod(IP, IMAGE))
+    assert source is not None
+    assert not pods.is_ready(await anext(source))
     running.behave(Behaviour(ready_after_seconds=0.01))
+    assert [pods.is_ready(seen) async for seen in source] == [True], "somebody has changed the mapping"
     assert await seen(running) == [False, True]
 
 
