@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CACHE := $(or $(SERINUS_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/serinus)
 
-.PHONY: help setup check test test-cluster demo up image-smoke docs bench calibrate clean
+.PHONY: help setup check test test-gateway test-cluster demo up image-smoke docs bench calibrate clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -32,7 +32,10 @@ check: $(READY) ## lint, format, types, import contracts, duplicates, generated 
 test: $(READY) ## unit, story, contract and integration tests, with a real nats-server and a real Prometheus
 	$(BIN)/python -m sandbox.prometheus
 	$(BIN)/pytest -q tests/unit/router --deselect tests/unit/router/test_machine_walk.py --cov=services.router.rollout --cov-branch --cov-fail-under=100
-	$(BIN)/pytest -n 2 --dist loadfile -m "not cluster"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not cluster and not gateway"
+
+test-gateway: $(READY) ## the gateway double and real APISIX side by side, where docker or podman has the images; APISIX=3.18.0 insists on one
+	SERINUS_APISIX=$(APISIX) $(BIN)/pytest -q tests/gateway
 
 test-cluster: $(READY) ## the cluster suite, against a real kube-apiserver, etcd and controller-manager
 	$(BIN)/python -m sandbox.controlplane.binaries

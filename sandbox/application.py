@@ -45,7 +45,15 @@ HEALTHY: Final = Behaviour()
 class Application:
     """One pod of it."""
 
-    def __init__(self, pod: Json, image: str, behaviours: MutableMapping[str, Behaviour]) -> None:
+    def __init__(
+        self,
+        pod: Json,
+        image: str,
+        behaviours: MutableMapping[str, Behaviour],
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
         self.served: dict[int, int] = {}
         """Answers by status, probes aside."""
         self.manifest = pod
@@ -55,7 +63,7 @@ class Application:
         self._behaviour = self.behaviour
         self._fail = Share(self._behaviour.fail_ratio)
         self._lose = Share(self._behaviour.not_found_ratio)
-        self.listener = Listener(self._handle)
+        self.listener = Listener(self._handle, host=host, port=port)
 
     @property
     def behaviour(self) -> Behaviour:
@@ -101,7 +109,8 @@ class Application:
 class ApplicationRunner:
     """A `kubelet.ReportingRunner` for the pods of one image repository; it ignores all others.
 
-    `behaviours` says how each image behaves, healthy if it isn't in there; changes take effect at once.
+    `behaviours` says how each image behaves, healthy if it isn't in there; changes take effect at once. `at_its_ip` is for
+    gateways that are no doubles: pods have loopback addresses, and listen there.
     """
 
     def __init__(
@@ -110,20 +119,23 @@ class ApplicationRunner:
         behaviours: MutableMapping[str, Behaviour] | None = None,
         *,
         repository: str = REPOSITORY,
+        at_its_ip: bool = False,
     ) -> None:
         self.behaviours: MutableMapping[str, Behaviour] = {} if behaviours is None else behaviours
         self.running: dict[str, Application] = {}
         """By the pod's IP."""
         self._network = network
         self._repository = repository
+        self._at_its_ip = at_its_ip
 
     async def start(self, pod: Json) -> None:
         """Answer under the pod's IP and its port named http."""
         if (container := self._container(pod)) is None:
             return
-        application = Application(pod, container["image"], self.behaviours)
-        await application.listener.start()
         ip = pod["status"]["podIP"]
+        host, port = (ip, _port(container)) if self._at_its_ip else ("127.0.0.1", 0)
+        application = Application(pod, container["image"], self.behaviours, host=host, port=port)
+        await application.listener.start()
         self.running[ip] = application
         self._network.claim(ip, _port(container), application.listener.port)
 

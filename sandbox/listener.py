@@ -20,8 +20,9 @@ _GRACE = 1.0  # seconds that requests under way get when the listener closes
 class Listener:
     """Started by `async with`. With several handlers each new connection goes to the next of them."""
 
-    def __init__(self, *handlers: Handler, port: int = 0) -> None:
+    def __init__(self, *handlers: Handler, port: int = 0, host: str = "127.0.0.1") -> None:
         self._handlers = handlers
+        self._host = host
         self._wanted = port
         self._servers: list[web.Server] = []
         self._listening: asyncio.Server | None = None
@@ -37,14 +38,14 @@ class Listener:
     @property
     def url(self) -> str:
         """Without a path."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self._host}:{self.port}"
 
     async def start(self) -> None:
         """Accept connections from now on."""
         self._servers = [web.Server(handler, access_log=None) for handler in self._handlers]
         turn = itertools.cycle(self._servers)
         self._listening = await asyncio.get_running_loop().create_server(
-            lambda: next(turn)(), "127.0.0.1", self._wanted, backlog=1024
+            lambda: next(turn)(), self._host, self._wanted, backlog=1024
         )
 
     async def stop(self) -> None:

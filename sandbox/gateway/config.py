@@ -110,12 +110,15 @@ def _rules(route: Json, table: ServiceTable, dialect: Dialect) -> tuple[Rule, ..
 
 def _rule(route: Json, index: int, entry: Json, table: ServiceTable, dialect: Dialect) -> Rule:
     namespace, name = route["metadata"]["namespace"], route["metadata"]["name"]
+    full = f"{namespace}_{name}_{entry['name']}"
+    if len(full) > dialect.longest_name:
+        raise Refused(f"{full} is longer than {dialect.longest_name} characters")
     match = entry["match"]
     on = {plugin["name"]: plugin.get("config") or {} for plugin in entry.get("plugins") or [] if _on(plugin)}
     prometheus, fault = on.get("prometheus"), on.get("fault-injection", {})
     timeout = entry.get("timeout") or {}
     return Rule(
-        name=f"{namespace}_{name}_{entry['name']}",
+        name=full,
         service=f"{namespace}_{name}_{index}" if dialect.services else "",
         priority=entry.get("priority") or 0,
         hosts=tuple(host.lower() for host in match.get("hosts") or []),

@@ -20,6 +20,8 @@ class Dialect:
     """The labels `request_type`, `request_llm_model` and `llm_model`; and the page is a cached text (from 3.14)."""
     response_source: bool
     """The label of that name on `apisix_http_status` (from 3.17)."""
+    longest_name: int
+    """Characters of a route's name; one with more isn't taken (100, from 3.15 on 256)."""
     bracketed: bool
     """IPv6 addresses in brackets in the label `node` (from 3.18)."""
 
@@ -41,5 +43,6 @@ def dialect(version: str) -> Dialect:
         strict_upstreams=since >= (3, 5),
         llm_labels=since >= (3, 14),
         response_source=since >= (3, 17),
+        longest_name=256 if since >= (3, 15) else 100,
         bracketed=since >= (3, 18),
     )

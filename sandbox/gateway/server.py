@@ -59,7 +59,7 @@ class Gateway:
         self._network = network
         self._host = host
         self._refresh = self.dialect.refresh_interval if refresh_interval is None else refresh_interval
-        self._global = global_prefer_name
+        self.global_prefer_name = global_prefer_name
         self._chance = chance
         self._monotonic = monotonic
         self._rules: dict[config.Key, tuple[config.Rule, ...]] = {}
@@ -153,7 +153,7 @@ class Gateway:
         exchange = await self._answer(worker, match.rule, request)
         if match.rule.rewrite is not None:
             match.rule.rewrite.apply(request, exchange.response, exchange.node)
-        prefer_name = self._global if match.rule.prefer_name is None else match.rule.prefer_name
+        prefer_name = self.global_prefer_name if match.rule.prefer_name is None else match.rule.prefer_name
         if prefer_name is not None:
             self.meter.count(self._seen(match, prefer_name, request, exchange, self._monotonic() - started))
         return exchange.response

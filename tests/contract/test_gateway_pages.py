@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.application import Behaviour
-from tests.unit.sandbox.objects import backend, endpoints, route, rule, split
+from tests.unit.sandbox.objects import endpoints, split
 from tests.unit.sandbox.world import CANARY, PRIMARY, World, parse, world
 
 CAPTURED = Path(__file__).parent / "gateway_pages"
@@ -55,25 +55,6 @@ async def test_the_page_is_the_captured_one(version: str, failures: int, removed
     assert comments == [line for line in captured.splitlines() if line.startswith("#")]
 
 
-@pytest.mark.parametrize("version", ["2.15.3", "3.18.0"])
-async def test_histograms_are_in_milliseconds(version: str) -> None:
-    slow = {CANARY: Behaviour(latency_seconds=0.06)}
-    async with world(version, behaviours=slow, pods=NODES, refresh_interval=0) as found:
-        await play(found, (0, 100), 2)
-        samples = parse(await found.page())
-
-    buckets = {
-        labels["le"]: value
-        for name, labels, value in samples
-        if name.endswith("_bucket") and labels["type"] == "request"
-    }
-    sums = [value for name, labels, value in samples if name.endswith("_sum") and labels["type"] == "request"]
-    bounds = "1 2 5 10 20 50 100 200 500 1000 2000 5000 10000 30000 60000 +Inf"
-    assert list(buckets) == bounds.split()
-    assert (buckets["50"], buckets["10000"], buckets["+Inf"]) == (0, 2, 2)
-    assert 120 <= sums[0] < 20_000
-
-
 async def test_labels_came_with_versions() -> None:
     labels = {}
     for version in ("2.15.3", "3.13.0", "3.14.0", "3.16.1", "3.17.0"):
@@ -102,35 +83,6 @@ async def test_a_cached_page_comes_up_to_date_by_itself() -> None:
         async with asyncio.timeout(10):
             while sum(value for _, value in counted(await found.page())) != 3:
                 await asyncio.sleep(0.02)
-
-
-@pytest.mark.parametrize(
-    ("plugins", "global_prefer_name", "label"),
-    [
-        ([{"name": "prometheus", "enable": True, "config": {"prefer_name": True}}], None, "test_podinfo-podinfo-canary_method"),
-        ([{"name": "prometheus", "enable": True, "config": {}}], None, "b8e1f709"),
-        ([{"name": "prometheus", "enable": True, "config": {}}], True, "b8e1f709"),  # the rule's own plugin wins
-        ([], True, "test_podinfo-podinfo-canary_method"),
-        ([], None, ""),  # nobody measures it
-    ],
-)  # fmt: skip
-async def test_the_route_label(plugins: list[dict[str, object]], global_prefer_name: bool | None, label: str) -> None:
-    async with world(global_prefer_name=global_prefer_name) as found:
-        found.apply(route(rule("method", backend("podinfo-primary"), plugins=plugins)))
-        assert await found.ask() == 200
-        got = [labels["route"] for labels, _ in counted(await found.page())]
-
-    assert got == ([label] if label else [])
-
-
-async def test_series_outlive_their_route() -> None:
-    async with world() as found:
-        found.apply(split(90, 10))
-        await found.load(10)
-        found.apply()
-        assert await found.ask() == 404
-
-        assert sum((await found.status()).values()) == 10
 
 
 async def test_the_node_label_can_be_disabled() -> None:
