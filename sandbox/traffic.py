@@ -7,15 +7,21 @@ import asyncio
 import time
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 import aiohttp
 
-from sandbox.gateway.server import Gateway
 from shared.runtime import tasks
 
 NO_ANSWER: Final = 0
 _LONGEST: Final = aiohttp.ClientTimeout(total=10)
+
+
+class Door(Protocol):
+    """Where visitors come in; a Gateway is one."""
+
+    @property
+    def http_port(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +41,7 @@ class Answer:
 class Traffic:
     """An async context manager: so many requests a second, evenly, each on its own and none waiting for another."""
 
-    def __init__(self, gateway: Gateway, host: str, *, rate: float = 20.0, path: str = "/") -> None:
+    def __init__(self, gateway: Door, host: str, *, rate: float = 20.0, path: str = "/") -> None:
         self.answers: list[Answer] = []
         self._url = f"http://127.0.0.1:{gateway.http_port}{path}"
         self._host, self._rate = host, rate

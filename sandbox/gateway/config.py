@@ -95,7 +95,7 @@ def problem(route: Json, table: ServiceTable, dialect: Dialect) -> str:
     """Why this ApisixRoute isn't published, or an empty text."""
     try:
         _rules(route, table, dialect)
-    except (Refused, exprs.Unsupported) as error:
+    except (Refused, exprs.Unsupported, plugins.Invalid) as error:
         return str(error) or type(error).__name__
     return ""
 

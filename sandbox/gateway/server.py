@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import math
 import random
 import time
 from collections.abc import Callable, Iterable
@@ -28,9 +29,10 @@ METRICS_PATH: Final = "/apisix/prometheus/metrics"
 class Gateway:
     """Started by `async with`, and configured by `apply`: `controller.follow` does that from a cluster.
 
-    The knobs are plain attributes. `lag` is in seconds, from `apply` until the configuration is in force; `host` is the
-    name under which the Network knows the gateway. `global_prefer_name` stands for a global rule with the prometheus
-    plugin: None means that there is none, and only rules with a plugin of their own are measured.
+    The knobs are plain attributes. `lag` is in seconds, from `apply` until the configuration is in force, or asked for
+    each one: the order stays. `host` is the name under which the Network knows the gateway. `global_prefer_name` stands
+    for a global rule with the prometheus plugin: None means that there is none, and only rules with a plugin of their
+    own are measured.
     """
 
     def __init__(
@@ -39,7 +41,7 @@ class Gateway:
         *,
         version: str = "2.15.3",
         workers: int = 1,
-        lag: float = 0.0,
+        lag: float | Callable[[], float] = 0.0,
         upstream_lag: float = 0.0,
         host: str = "apisix-gateway.apisix",
         refresh_interval: float | None = None,
@@ -71,6 +73,7 @@ class Gateway:
         self._page: str | None = None
         self._task: asyncio.Task[None] | None = None
         self._pending: set[asyncio.TimerHandle] = set()
+        self._latest = 0.0
         self._copies: set[asyncio.Task[None]] = set()
 
     @property
@@ -114,12 +117,14 @@ class Gateway:
         """All objects of the cluster as they are now. kube-proxy knows at once, the gateway after its lag."""
         table = ServiceTable(services, slices)
         self._network.follow(table)
-        given = list(routes)
-        if self.lag <= 0:
+        given, now = list(routes), asyncio.get_running_loop().time()
+        lag = self.lag() if callable(self.lag) else self.lag
+        if lag <= 0 and self._latest < now:
             self._configure(given, table)
             return
-        timer = asyncio.get_running_loop().call_later(self.lag, self._configure, given, table)
-        self._pending = {known for known in self._pending if known.when() > asyncio.get_running_loop().time()} | {timer}
+        self._latest = max(now + lag, math.nextafter(self._latest, math.inf))
+        timer = asyncio.get_running_loop().call_at(self._latest, self._configure, given, table)
+        self._pending = {known for known in self._pending if known.when() > now} | {timer}
 
     def _configure(self, routes: list[Json], table: ServiceTable) -> None:
         self._rules = config.translate(routes, table, self._rules, self.dialect, default_class=self.default_class)

@@ -92,6 +92,18 @@ async def test_a_configuration_comes_into_force_after_its_lag() -> None:
         assert time.monotonic() - began >= 1.0
 
 
+async def test_no_configuration_overtakes_another_one() -> None:
+    lags = iter([0.3, 0.0])
+    async with world(lag=lambda: next(lags)) as found:
+        found.apply(split(0, 100))
+        found.apply(split(100, 0))
+        async with asyncio.timeout(10):
+            while await found.ask() == 404:
+                pass
+        await found.load(5)
+        assert (await found.status())["200", CANARY_POD] <= 1
+
+
 async def test_requests_and_answers_pass_unchanged() -> None:
     async with world() as found:
         found.apply(split(100, 0))

@@ -21,4 +21,7 @@ BEHAVIOURS = {
 }
 
 CACHING = "apisix-gateway.caching"
+LATE = "apisix-gateway.late"
+LATEST = 5.0
+"""Seconds after which everything has reached the late gateway."""
 WORKFLOW = "prod-07.westeurope.logic.azure.com"

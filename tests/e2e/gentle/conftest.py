@@ -6,6 +6,8 @@ needs of the whole scene, such as an image that behaves badly, stands here once 
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
+from random import Random
 
 import pytest
 import pytest_asyncio
@@ -15,6 +17,7 @@ from sandbox.gateway.server import METRICS_PATH, Gateway
 from sandbox.prometheus import Target
 from sandbox.scene import Scene, opened
 from sandbox.stage import SLACK, Options
+from shared.runtime import tasks
 from tests.e2e import casting
 from tests.e2e.plays import Programme, wanted
 from tests.e2e.short import SETTINGS
@@ -24,26 +27,27 @@ GLOBAL = {
     "SERINUS_SLACK_CHANNEL": "releases",
     "SERINUS_CLUSTER_NAME": "north",
     "EVENT_WEBHOOK_URL": f"http://{SLACK}/everything",
+    "SERINUS_APISIX_BEFORE_3": "true",
 }
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
     """Two replicas of each service; and beside the guide's gateway one that renders its metrics every 15 s, as from
-    APISIX 3.14 on."""
+    APISIX 3.14 on, and one that hears of everything late, now more and now less."""
     options = Options(settings=SETTINGS | GLOBAL, behaviours=dict(casting.BEHAVIOURS))
     async with (
         opened(tmp_path_factory.mktemp("gentle"), options) as scene,
         Gateway(scene.stage.network, version="3.18.0", host=casting.CACHING) as caching,
+        Gateway(scene.stage.network, host=casting.LATE, lag=partial(Random(5).uniform, 0.0, casting.LATEST)) as late,
     ):
-        cached = Target("apisix", f"127.0.0.1:{caching.metrics_port}", METRICS_PATH)
-        scene.stage.prometheus.scrape([*scene.stage.targets(), cached])
+        further = [Target("apisix", f"127.0.0.1:{each.metrics_port}", METRICS_PATH) for each in (caching, late)]
+        scene.stage.prometheus.scrape([*scene.stage.targets(), *further])
         scene.stage.network.claim(casting.WORKFLOW, 80, scene.stage.slack.port)
         await scene.scale(2, "watcher", "analyzer", "router", "notifier")
-        following = asyncio.create_task(controller.follow(scene.stage.api, caching))
+        following = [asyncio.create_task(controller.follow(scene.stage.api, each)) for each in (caching, late)]
         yield scene
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
+        await tasks.ended(*following)
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
