@@ -141,6 +141,7 @@ BUILT_IN: Final = (
         status=True,
         generation=True,
     ),
+    *_plain("networking.k8s.io", ("IngressClass", "ingressclasses"), namespaced=False),
     *_plain("policy", ("PodDisruptionBudget", "poddisruptionbudgets")),
     *_plain("networking.k8s.io", ("NetworkPolicy", "networkpolicies")),
     *_plain("rbac.authorization.k8s.io", ("Role", "roles"), ("RoleBinding", "rolebindings")),

@@ -17,6 +17,11 @@ MOST: Final = timedelta(seconds=60)
 _FIRST, _SECOND = "ResourcesAvailable", "Accepted"
 
 
+def first_line(*routes: Json | None) -> bool:
+    """Does a controller 1.x look after these, or has one?"""
+    return any(_condition(route, _FIRST) for route in routes)
+
+
 def second_line(*routes: Json | None) -> bool:
     """Does a controller 2.x look after these?"""
     return any(_condition(route, _SECOND) for route in routes)

@@ -1,12 +1,12 @@
 """Composition of the router: real parts, passed down. Nothing else happens here."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Final
 
-from services.router import handlers
+from services.router import classes, handlers
 from services.router.bus_watch import LOOK, BusWatch
 from services.router.gauges import Gauges
 from services.router.idle import keep_who_scales
@@ -22,6 +22,7 @@ from shared.bus import broker as bus
 from shared.bus.publish import Publisher
 from shared.kube import door, json, kinds, measures, versions
 from shared.kube.caches import Caches, Follow
+from shared.kube.errors import Forbidden, Gone
 from shared.kube.events import Events
 from shared.kube.informer import Informer, slim_managed_fields
 from shared.kube.json import Json
@@ -83,11 +84,15 @@ async def app(settings: RouterSettings, runtime: Runtime) -> None:
         cluster, follow, namespaces=split(settings.watch_namespace), on_change=changed,
         observe=measures.Watches(runtime.metrics),
     )  # fmt: skip
+    ingress = Informer(cluster, kinds.INGRESS_CLASS, keep=classes.slim, absent=(Gone, Forbidden))
     crds = Informer(cluster, kinds.CRD, keep=slim, on_change=partial(_crd_changed, schema, runtime))
     broker = bus.make_broker(settings, SERVICE, partial(runtime.fail, "the connection to NATS is closed for good"))
     publisher = Publisher(broker, runtime)
     kept: dict[Kind, Cache] = {kind: Kept(caches, kind) for kind in follow}
-    world = World(kept, cluster, tracking=settings.enable_config_tracking, siblings=siblings)
+    world = World(
+        kept, cluster, tracking=settings.enable_config_tracking, siblings=siblings,
+        classes=lambda: tuple(ingress.all()) if ingress.known() else None,
+    )  # fmt: skip
     reconciler = Reconciler(
         world, cluster, publisher, runtime.clock, _rules(settings),
         schema_problem=lambda: schema.problem, on_commit=gauges.committed,
@@ -95,7 +100,7 @@ async def app(settings: RouterSettings, runtime: Runtime) -> None:
     )  # fmt: skip
     canaries, events = kept[kinds.CANARY], Events(cluster)
     gate = Gate(schema, canaries, reconciler.concerns, events, runtime.clock)
-    await _sync(cluster, caches, crds, runtime)
+    await _sync(cluster, caches, (crds, ingress), runtime)
     _show(schema, runtime)
     await gate.once()
     runtime.spawn("look at the CRD", _every(GLANCE, gate.once))
@@ -136,15 +141,16 @@ def followed(*, tracking: bool) -> dict[Kind, Follow]:
     return follow | {kind: Follow(keep=keep) for kind, keep in others.items()}
 
 
-async def _sync(cluster: door.Cluster, caches: Caches, crds: Informer, runtime: Runtime) -> None:
+async def _sync(cluster: door.Cluster, caches: Caches, others: Sequence[Informer], runtime: Runtime) -> None:
     """Follows everything from now on; answers when all of it was listed once."""
     for name in ("kubernetes", "crds", "versions"):
         runtime.health.component(name)
     runtime.spawn("caches", caches.run())
-    runtime.spawn("crds", crds.run())
+    for each in others:
+        runtime.spawn(each.kind.plural, each.run())
     # The watcher follows the same kinds; one of the two may say what is missing.
     fit = versions.wait(cluster, caches.needed, partial(runtime.health.set, "versions"), asyncio.sleep)
-    await asyncio.gather(fit, caches.wait_synced(), crds.wait_synced())
+    await asyncio.gather(fit, caches.wait_synced(), *(each.wait_synced() for each in others))
     runtime.spawn("health of caches", _watch_health(caches, runtime))
 
 

@@ -41,6 +41,8 @@ class Found:
     """The apex, primary and canary Service by name, as far as they exist."""
     routes: Mapping[str, RouteFound] = field(default_factory=dict)
     """By the name of the source."""
+    classes: tuple[Json, ...] | None = None
+    """IngressClasses, as `services.router.classes` keeps them; None where they may not be read."""
     upstream: Json | None = None
     """The ApisixUpstream of the apex Service."""
     upstream_copies: Mapping[str, Json] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Final
 
-from services.router import acceptance, plugins, route_objects, routes, service_objects, traffic
+from services.router import acceptance, classes, plugins, route_objects, routes, service_objects, traffic
 from services.router.found import Found, RouteFound
 from services.router.objects import Options
 from services.router.parse import Canary
@@ -44,8 +44,10 @@ def warnings(canary: Canary, found: Found) -> tuple[str, ...]:
     for names in canary.names.each_route():
         there = found.routes.get(names.route, RouteFound())
         title = f"APISIX route {names.route}.{canary.spec.namespace}"
-        if _stands(found.services.get(names.apex), found.at) and (refusal := acceptance.refusal(there.source)):
-            told.append(f"{title} is refused by its controller: {refusal.partition(':')[0]}, see its status")
+        if _stands(found.services.get(names.apex), found.at):
+            if refusal := acceptance.refusal(there.source):
+                told.append(f"{title} is refused by its controller: {refusal.partition(':')[0]}, see its status")
+            told += (f"{title} {text}" for text in classes.doubts(there, found.classes))
         for rule in _managed(names, there):
             told += (f"{title}'s http route {json.text(rule, 'name')} {text}" for text in _doubts(canary, rule))
         told += _long_names(canary, names, there)
@@ -60,6 +62,8 @@ def _stands(apex: Json | None, at: datetime | None) -> bool:
 
 def _problems(canary: Canary, names: Names, found: Found, spec: Json, *, served: bool) -> Iterator[str]:
     title, there = f"APISIX route {names.route}.{canary.spec.namespace}", found.routes[names.route]
+    if text := classes.problem(there, found.classes):
+        yield f"{title} {text}"
     for rule in _managed(names, there):
         for text in (*_timeouts(rule), *_backends(canary, names, found, there, rule)):
             yield f"{title}'s http route {json.text(rule, 'name')} {text}"

@@ -4,11 +4,12 @@ Secrets and ConfigMaps are cached without their data; a tracked one is read by n
 forgotten.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from services.router import nodes, wanted
+from services.router.classes import Classes
 from services.router.found import Found, RouteFound
 from services.router.memory import Memory
 from services.router.objects import kept_by_target, owned
@@ -53,14 +54,21 @@ class World:
     """Everything the router watches."""
 
     def __init__(
-        self, caches: Mapping[Kind, Cache], cluster: Writes, *, tracking: bool, siblings: Siblings | None = None
+        self,
+        caches: Mapping[Kind, Cache],
+        cluster: Writes,
+        *,
+        tracking: bool,
+        siblings: Siblings | None = None,
+        classes: Callable[[], Classes | None] = lambda: None,
     ) -> None:
-        """`siblings` is kept up to date by whoever fills the caches."""
+        """`siblings` is kept up to date by whoever fills the caches. `classes` answers the IngressClasses, or None."""
         self._caches = caches
         self._cluster = cluster
         self._tracking = tracking
         self.memory = Memory()
         self._siblings = siblings or Siblings()
+        self._classes = classes
         self._checksums: dict[tuple[str, str, str], tuple[str, str | None]] = {}
 
     def cache(self, kind: Kind) -> Cache:
@@ -139,6 +147,7 @@ class World:
                 if (copy := self.cache(kinds.APISIX_UPSTREAM).get(namespace, name)) is not None
             },
             routes={each.route: self._route(namespace, each) for each in names.each_route()},
+            classes=self._classes(),
             autoscaler=self._autoscaler(namespace, names.autoscaler),
             primary_autoscaler=self._autoscaler(namespace, names.primary_autoscaler),
             other_autoscaler="" if names.autoscaler else self._scaling(namespace, names.target),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from shared.kube import json
+from shared.kube.errors import Gone
 from shared.kube.informer import Informer, Keep, Source, strip_managed_fields
 from shared.kube.json import Json
 from shared.kube.kinds import Kind
@@ -51,7 +52,7 @@ class Caches:
                     kind,
                     namespace=namespace or None,
                     metadata_only=follow.metadata_only,
-                    optional=follow.optional,
+                    absent=(Gone,) if follow.optional else (),
                     keep=follow.keep,
                     on_change=_bound(on_change, kind),
                     observe=observe,

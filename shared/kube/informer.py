@@ -66,26 +66,27 @@ class Informer:
         *,
         namespace: str | None = None,
         metadata_only: bool = False,
-        optional: bool = False,
+        absent: tuple[type[RetryLater], ...] = (),
         keep: Keep = strip_managed_fields,
         on_change: OnChange | None = None,
         observe: Callable[[str, str], None] | None = None,
         pace: Pace = PACE,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """`observe` gets (kind, reason) whenever the watch had to be opened again; `chance` answers 0 to 1. A kind that is
-        `optional` has no objects where it isn't served."""
+        """`observe` gets (kind, reason) whenever the watch had to be opened again; `chance` answers 0 to 1. Where the answer is
+        one of `absent`, such as Gone where a kind isn't served, there are no objects, and all is well."""
         self.kind = kind
         self.namespace = namespace
         self._cluster = cluster
         self._metadata_only = metadata_only
-        self._optional = optional
+        self._absent_when = absent
         self._keep = keep
         self._store = Store(on_change)
         self._observe = observe or (lambda kind, reason: None)
         self._pace = pace
         self._chance = chance
         self._synced = asyncio.Event()
+        self._known = False
         self._waiting: set[asyncio.Future[None]] = set()
         self._resume = ""
         self._attempt = 0
@@ -104,6 +105,10 @@ class Informer:
     def synced(self) -> bool:
         """Has the kind been listed once?"""
         return self._synced.is_set()
+
+    def known(self) -> bool:
+        """Is what is here what there is, and not the nothing of a kind that can't be seen?"""
+        return self._known
 
     def healthy(self) -> bool:
         """Is this cache complete, and the way to its source open (but for an outage of a few seconds)?"""
@@ -184,7 +189,7 @@ class Informer:
                 wait = self._back_off() if self._expired else 0.0  # once at once, also after an outage
                 self._expired = True
             except (RetryLater, Never) as error:
-                wait = self._absent() if self._optional and isinstance(error, Gone) else self._failed(error)
+                wait = self._absent() if isinstance(error, self._absent_when) else self._failed(error)
             await asyncio.sleep(wait)
 
     async def _list(self) -> None:
@@ -193,6 +198,7 @@ class Informer:
             await self._list_in_pages(500)
         except Expired:  # so many objects, or so many changes, that the picture expired between two pages
             await self._list_in_pages(0)
+        self._known = True
         self._synced.set()
         self._wake()
 
@@ -259,7 +265,8 @@ class Informer:
             self._complaint = ""
 
     def _absent(self) -> float:
-        """The kind isn't served and needn't be: it has no objects, and all is well."""
+        """The kind can't be seen and needn't be: it has no objects, and all is well."""
+        self._known = False
         self._store.sweep({}, self._store.version, everything=True)
         self._store.reset()
         self._resume = ""

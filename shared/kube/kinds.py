@@ -36,6 +36,7 @@ ENDPOINT_SLICE: Final = Kind("EndpointSlice", "discovery.k8s.io", "v1", "endpoin
 AUTOSCALER: Final = Kind("HorizontalPodAutoscaler", "autoscaling", "v2", "horizontalpodautoscalers")
 APISIX_ROUTE: Final = Kind("ApisixRoute", "apisix.apache.org", "v2", "apisixroutes")
 APISIX_UPSTREAM: Final = Kind("ApisixUpstream", "apisix.apache.org", "v2", "apisixupstreams")
+INGRESS_CLASS: Final = Kind("IngressClass", "networking.k8s.io", "v1", "ingressclasses")
 CRD: Final = Kind("CustomResourceDefinition", "apiextensions.k8s.io", "v1", "customresourcedefinitions")
 
 DISCOVERY: Final = Kind("Discovery", "", "", "")

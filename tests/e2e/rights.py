@@ -32,7 +32,10 @@ RIGHTS: Final[Mapping[tuple[str, str], Mapping[str, str]]] = {
         "apisixupstreams.apisix.apache.org": f"{_WRITE} delete",
         "events": "create patch",
     },
-    ("router", "crds"): {"customresourcedefinitions.apiextensions.k8s.io": _READ},
+    ("router", "crds"): {
+        "customresourcedefinitions.apiextensions.k8s.io": _READ,
+        "ingressclasses.networking.k8s.io": _READ,
+    },
     ("router", "configs"): {"configmaps": _WRITE, "secrets": _WRITE},
     ("analyzer", "secrets"): {"secrets": "get"},
     ("notifier", "base"): {"alertproviders.flagger.app": "get", "events": "create patch"},

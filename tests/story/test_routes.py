@@ -2,6 +2,7 @@
 
 import copy
 
+from services.router import classes
 from shared.kube.json import Json
 from tests.story.theatre import PROVIDERS, Theatre, guide, initialized, progressing
 
@@ -201,3 +202,34 @@ async def test_a_route_isnt_made_anew_over_services_that_nobody_makes() -> None:
         theatre.cluster.remove(kind, name)
     await theatre.fact()
     assert ("ApisixRoute", "test", GENERATED) not in theatre.cluster.objects
+
+
+async def test_a_route_of_a_class_that_is_gone_is_held_until_there_is_one() -> None:
+    """Controllers 2.x take such a route out of the gateway, and leave its status as it was."""
+    ours = {"metadata": {"name": "apisix"}, "default": True, "controller": classes.CONTROLLER}
+    source = guide("route")
+    source["spec"]["ingressClassName"] = "apisix"
+    theatre = await progressing(extra=[source])
+    theatre.cluster.write_status(
+        "ApisixRoute", "podinfo", {"conditions": [{"type": "Accepted", "status": "True"}]}, "aic"
+    )
+    theatre.classes = (ours,)
+    await theatre.settle()
+    theatre.heard()
+    theatre.classes = ()
+    assert await theatre.look() == "pending", "the sweep sees it, and nobody asked the API server"
+    await theatre.fact()
+    text = (
+        "APISIX route podinfo.test has spec.ingressClassName apisix, but there is no IngressClass apisix: create an "
+        f"IngressClass of {classes.CONTROLLER} and set it to that"
+    )
+    assert theatre.heard() == [text]
+    [runnable] = [each for each in theatre.canary["status"]["conditions"] if each["type"] == "Runnable"]
+    assert (runnable["status"], runnable["message"]) == ("False", text)
+    theatre.classes = (ours,)
+    assert await theatre.look() == "pending"
+    await theatre.fact()
+    [runnable] = [each for each in theatre.canary["status"]["conditions"] if each["type"] == "Runnable"]
+    assert runnable["status"] == "True"
+    theatre.classes = None
+    assert await theatre.look() == "", "where they may not be read, the check is left out"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from services.router.classes import Classes
 from services.router.objects import Options
 from services.router.ports import Cache
 from services.router.reconcile import Committed, Reconciler, Rules
@@ -56,12 +57,13 @@ class Theatre:
         self.unready: set[str] = set()
         self.broken: set[str] = set()
         self.cut_off_for: timedelta | None = None
+        self.classes: Classes | None = None
         self.reconciler = self._process()
 
     def _process(self, served: Iterable[Json] = ()) -> Reconciler:
         caches: dict[Kind, Cache] = {kind: self.cluster.cache(kind) for kind in ALL_KINDS}
         caches[kinds.CANARY] = FakeCache(self.cluster, kinds.CANARY, served)
-        world = World(caches, self.cluster, tracking=True, siblings=self.cluster.siblings)
+        world = World(caches, self.cluster, tracking=True, siblings=self.cluster.siblings, classes=lambda: self.classes)
         rules = Rules(
             default_provider="apisix",
             metrics_server="http://prometheus:9090",

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from shared.kube import door, informer, kinds
+from shared.kube.errors import Gone
 from shared.kube.pace import Pace
 from tests.unit.kube import moody as fake
 from tests.unit.kube.conftest import following
@@ -259,13 +260,14 @@ async def test_a_kind_that_needn_t_be_served_has_no_objects_until_it_is(
 ) -> None:
     caplog.set_level(logging.INFO, "shared.kube")
     moody.served = False
-    async with following(cluster, optional=True) as followed:
+    async with following(cluster, absent=(Gone,)) as followed:
         await followed.informer.wait_synced()
-        assert (followed.names(), followed.informer.healthy()) == (set(), True)
+        assert (followed.names(), followed.informer.healthy(), followed.informer.known()) == (set(), True, False)
         moody.served = True
         await moody.put("a")
         await eventually(lambda: followed.names() == {"a"})
         assert followed.informer.healthy()
+        assert followed.informer.known()
         assert _said(caplog) == [], "it is no fault"
 
 
