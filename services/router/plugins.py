@@ -1,6 +1,8 @@
 """What the gateway does to a canary's requests and answers beside dividing them: copies and cookies. Pure.
 
-A rule can have each plugin once, so one of people's own of the same kind is refused rather than replaced.
+A rule can have each plugin once, and nobody's own is replaced. Where it has a `response-rewrite`, cookies are given by a
+function instead: conditions of that plugin hold for all that it does, and ours may not hold for theirs. Functions go
+together in one plugin. What can't go together, two mirrors or two ways to divide, is refused.
 """
 
 import re
@@ -26,16 +28,18 @@ class Unusable(Exception):
     """A plugin that people wrote, or a field of theirs, doesn't go with what the Canary asks; the text says what to do."""
 
 
-_STAY: Final = """return function(conf, ctx)
+_PHASE: Final = "header_filter"
+_GIVE: Final = """return function(conf, ctx)
   local canary = {%s}
-  if ctx.balancer_ip and not canary[ctx.balancer_ip] then
+  if %s then
     local found = ngx.header["Set-Cookie"]
     local all = type(found) == "table" and found or {found}
     all[#all + 1] = "%s"
     ngx.header["Set-Cookie"] = all
   end
 end"""
-"""A rule has one response-rewrite, and that one gives the canary's cookie."""
+_CANARYS, _OTHERS, _ALL = "canary[ctx.balancer_ip]", "ctx.balancer_ip and not canary[ctx.balancer_ip]", "true"
+"""Whose answers get a cookie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +52,11 @@ class Mirror:
 
 def enabled(rule: Json, name: str) -> bool:
     """Does the rule have this plugin, switched on?"""
-    return any(
-        json.text(each, "name") == name and json.value(each, "enable") is not False
-        for each in json.items(rule, "plugins")
-    )
+    return any(_is(each, name) for each in json.items(rule, "plugins"))
+
+
+def _is(plugin: Json, name: str) -> bool:
+    return json.text(plugin, "name") == name and json.value(plugin, "enable") is not False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,14 +73,11 @@ def check(rule: Json, needs: Needs, *, alone: bool) -> None:
     title = f"http route {json.text(rule, 'name')}"
     if enabled(rule, SPLIT):
         raise Unusable(f"{title} has the plugin {SPLIT}, which overrides all weights: remove it")
-    if needs.cookie and enabled(rule, REWRITE):
+    by_function = needs.primary_cookie or (needs.cookie and enabled(rule, REWRITE))
+    if by_function and any(not _joinable(each) for each in _functions_of(rule)):
         raise Unusable(
-            f"{title} has the plugin {REWRITE}, which spec.analysis.sessionAffinity needs for its cookie: remove one of them"
-        )
-    if needs.primary_cookie and enabled(rule, FUNCTION):
-        raise Unusable(
-            f"{title} has the plugin {FUNCTION}, which spec.analysis.sessionAffinity.primaryCookieName needs: remove one of "
-            "them"
+            f"{title} has the plugin {FUNCTION}, which spec.analysis.sessionAffinity needs with the phase {_PHASE} and nothing "
+            "else but functions: change it, or remove one of them"
         )
     if needs.mirror and enabled(rule, MIRROR):
         raise Unusable(f"{title} has the plugin {MIRROR}, which spec.analysis.mirror needs: remove one of them")
@@ -100,26 +102,57 @@ def copies_to(plugin: Json, names: Names) -> bool:
     return json.text(plugin, "name") == MIRROR and f"://{names.canary_service}." in host
 
 
-def cookie(affinity: Affinity, nodes: Iterable[str], *, replace: bool) -> Json:
+def cookie(rule: Json, affinity: Affinity, nodes: Iterable[str], *, replace: bool) -> Json:
     """Gives the cookie to whom one of these nodes answered. `replace`: APISIX before 3.0, which can't add a header."""
     text = _cookie(affinity, affinity.cookie, affinity.value, affinity.max_age)
+    if enabled(rule, REWRITE):
+        return _function(_given(nodes, _CANARYS, text))
     return _rewrite(text, [["balancer_ip", "in", sorted(_spellings(nodes))]], replace=replace)
 
 
 def stay(affinity: Affinity, nodes: Iterable[str]) -> Json:
     """Gives the primary's cookie to whom nobody of these nodes answered."""
     text = _cookie(affinity, affinity.primary_cookie, affinity.primary_value, affinity.primary_max_age)
-    known = ", ".join(f'["{node}"] = true' for node in sorted(_spellings(nodes)))
-    return {
-        "name": FUNCTION,
-        "enable": True,
-        "config": {"phase": "header_filter", "functions": [_STAY % (known, text)]},
-    }
+    return _function(_given(nodes, _OTHERS, text))
 
 
-def goodbye(affinity: Affinity, *, replace: bool) -> Json:
+def goodbye(rule: Json, affinity: Affinity, *, replace: bool) -> Json:
     """Takes the cookie from whoever still has it."""
-    return _rewrite(_cookie(affinity, affinity.cookie, "deleted", 0), [], replace=replace)
+    text = _cookie(affinity, affinity.cookie, "deleted", 0)
+    return _function(_given((), _ALL, text)) if enabled(rule, REWRITE) else _rewrite(text, [], replace=replace)
+
+
+def joined(rule: Json, extra: Iterable[Json]) -> list[Json]:
+    """The rule's plugins with ours, which `check` found to go together. Of functions ours come first, since one of
+    theirs may end the row, and ours never do."""
+    own, ours = json.items(rule, "plugins"), list(extra)
+    functions = [each for each in ours if each["name"] == FUNCTION]
+    if not functions:
+        return [*own, *ours]
+    theirs = _functions_of(rule)
+    kept = [each for each in (*own, *ours) if each not in functions and each not in theirs]
+    return [*kept, _function(*(text for each in (*functions, *theirs) for text in each["config"]["functions"]))]
+
+
+def _functions_of(rule: Json) -> list[Json]:
+    return [each for each in json.items(rule, "plugins") if _is(each, FUNCTION)]
+
+
+def _joinable(plugin: Json) -> bool:
+    """Would another function in it run as theirs do? A filter, a secret or a priority would be ours as well."""
+    config = json.mapping(plugin, "config")
+    alone = plugin.keys() <= {"name", "enable", "config"} and config.keys() == {"phase", "functions"}
+    return alone and config["phase"] == _PHASE
+
+
+def _function(*texts: str) -> Json:
+    return {"name": FUNCTION, "enable": True, "config": {"phase": _PHASE, "functions": list(texts)}}
+
+
+def _given(nodes: Iterable[str], to: str, text: str) -> str:
+    """A function that adds a cookie to some answers, whatever cookies they have."""
+    known = ", ".join(f'["{node}"] = true' for node in sorted(_spellings(nodes)))
+    return _GIVE % (known, to, text)
 
 
 def _rewrite(text: str, conditions: list[list[object]], *, replace: bool) -> Json:

@@ -79,13 +79,13 @@ def _base(rule: Json, names: Names, shape: Shape, gateway: Gateway) -> Json:
     base = {**rule, **backends.divided(rule, names, shape.weight)}
     affinity, extra = shape.affinity, []
     if affinity is not None and affinity.value and gateway.nodes and shape.weight > 0:
-        extra.append(plugins.cookie(affinity, gateway.nodes, replace=gateway.replace_cookies))
+        extra.append(plugins.cookie(rule, affinity, gateway.nodes, replace=gateway.replace_cookies))
         if affinity.primary_cookie and affinity.primary_value and shape.weight < 100:
             extra.append(plugins.stay(affinity, gateway.nodes))
     if shape.mirror > 0:
         extra.append(plugins.mirror(plugins.Mirror(_mirror_host(rule, names, gateway), shape.mirror)))
     if extra:
-        base["plugins"] = [*json.items(base, "plugins"), *extra]
+        base["plugins"] = plugins.joined(base, extra)
     return base
 
 
@@ -114,8 +114,8 @@ def _held(rule: Json, names: Names, shape: Shape, affinity: Affinity, gateway: G
     elif affinity.expired:
         old = "^(" + "|".join(re.escape(value) for value in affinity.expired) + ")$"
         leaving = _with(rule, names, _STICKY, shape, (_cookie(affinity.cookie, old, Operator.REGEX),))
-        leave = plugins.goodbye(affinity, replace=gateway.replace_cookies)
-        leaving["plugins"] = [*json.items(leaving, "plugins"), leave]
+        leave = plugins.goodbye(rule, affinity, replace=gateway.replace_cookies)
+        leaving["plugins"] = plugins.joined(rule, [leave])
         found.append(leaving)
     return found
 

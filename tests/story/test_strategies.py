@@ -181,9 +181,11 @@ async def test_in_blue_green_nobody_is_routed_until_everybody_is() -> None:
     ("analysis", "plugin", "text"),
     [
         ({"mirror": True}, "proxy-mirror", "which spec.analysis.mirror needs: remove one of them"),
+        ({"mirror": True}, "traffic-split", "which overrides all weights: remove it"),
         (
-            {"sessionAffinity": {"cookieName": "side"}}, "response-rewrite",
-            "which spec.analysis.sessionAffinity needs for its cookie: remove one of them",
+            {"sessionAffinity": {"cookieName": "side", "primaryCookieName": "home"}}, "serverless-post-function",
+            "which spec.analysis.sessionAffinity needs with the phase header_filter and nothing else but functions: change "
+            "it, or remove one of them",
         ),
     ],
 )  # fmt: skip

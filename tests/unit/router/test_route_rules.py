@@ -167,8 +167,6 @@ def test_copies_go_to_the_canary_by_its_full_name() -> None:
 @pytest.mark.parametrize(
     ("shape", "rule", "text"),
     [
-        (Shape(affinity=STICKY), {"plugins": [{"name": "response-rewrite"}]},
-         "has the plugin response-rewrite, which spec.analysis.sessionAffinity needs for its cookie: remove one of them"),
         (Shape(mirror=0.5), {"plugins": [{"name": "proxy-mirror", "enable": True}]},
          "has the plugin proxy-mirror, which spec.analysis.mirror needs: remove one of them"),
         (Shape(mirror=0.5), {"backends": [{"serviceName": "podinfo", "servicePort": 80}, {"serviceName": "x", "servicePort": 1}]},
@@ -180,6 +178,52 @@ def test_copies_go_to_the_canary_by_its_full_name() -> None:
 )  # fmt: skip
 def test_plugins_of_the_same_kind_are_refused(shape: Shape, rule: Json, text: str) -> None:
     assert refusal(shape, source(**rule)) == text
+
+
+OWN_REWRITE: Json = {"name": "response-rewrite", "enable": True, "config": {"headers": {"set": {"Set-Cookie": "a=b"}}}}
+OWN_FUNCTION: Json = {
+    "name": "serverless-post-function", "enable": True, "config": {"phase": "header_filter", "functions": ["return f"]},
+}  # fmt: skip
+
+
+def test_beside_a_rewrite_of_peoples_own_cookies_are_given_by_functions() -> None:
+    """Its conditions would hold for both, and it is left as it is."""
+    both = Affinity(cookie="c", value="v", primary_cookie="p", primary_value="w", max_age=9)
+    for own in ([OWN_REWRITE], [OWN_REWRITE, OWN_FUNCTION]):
+        rewrite, function = made(Shape(weight=20, affinity=both), source(plugins=own))[0]["plugins"]
+        assert rewrite == OWN_REWRITE
+        canarys, primarys, *theirs = function["config"]["functions"]
+        assert 'local canary = {["10.96.12.34"] = true}\n  if canary[ctx.balancer_ip] then' in canarys
+        assert '"c=v; Max-Age=9"' in canarys
+        assert "not canary[ctx.balancer_ip]" in primarys
+        assert theirs == (["return f"] if OWN_FUNCTION in own else [])
+        assert (function["name"], function["config"]["phase"]) == ("serverless-post-function", "header_filter")
+    ending = Shape(affinity=Affinity(cookie="c", expired=("v",)))
+    base, leaving = made(ending, source(plugins=[OWN_REWRITE]))
+    assert base["plugins"] == [OWN_REWRITE]
+    assert leaving["plugins"][0] == OWN_REWRITE
+    assert '"c=deleted; Max-Age=0"' in leaving["plugins"][1]["config"]["functions"][0]
+
+
+def test_without_a_rewrite_a_function_of_peoples_own_is_in_nobodys_way() -> None:
+    early = {**OWN_FUNCTION, "config": {"phase": "access", "functions": ["return f"]}}
+    assert [each["name"] for each in made(Shape(weight=20, affinity=STICKY), source(plugins=[early]))[0]["plugins"]] == [
+        "serverless-post-function", "response-rewrite",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"config": {"phase": "access", "functions": ["return f"]}}, {"config": {"functions": ["return f"]}},
+        {"config": {**OWN_FUNCTION["config"], "_meta": {"filter": [["arg_a", "==", "b"]]}}}, {"secretRef": "s"},
+    ],
+)  # fmt: skip
+def test_functions_that_wouldnt_run_as_ours_must_are_refused(change: Json) -> None:
+    assert refusal(Shape(affinity=STICKY), source(plugins=[OWN_REWRITE, {**OWN_FUNCTION, **change}])) == (
+        "has the plugin serverless-post-function, which spec.analysis.sessionAffinity needs with the phase header_filter and "
+        "nothing else but functions: change it, or remove one of them"
+    )
 
 
 def test_a_plugin_that_is_off_is_in_nobodys_way() -> None:
