@@ -22,7 +22,7 @@ from bench.calibration.traffic import (
     Scenario,
     counters,
     grown,
-    grown_simply,
+    grown_through,
 )
 from services.analyzer import comparison
 from services.router import evidence
@@ -74,7 +74,7 @@ def flagger(scenario: Scenario, streams: list[Array]) -> Moments:
 def canary_alone(scenario: Scenario, streams: list[Array]) -> Moments:
     """The builtin checks of Serinus: the same bounds on the canary's own answers."""
     return _first(scenario, (
-        (look.end, np.any([_out_of_bounds(grown_simply(each, look.end - 60, look.end)[:, 0]) for each in streams], axis=0))
+        (look.end, np.any([_out_of_bounds(grown_through(each, look.end - 60, look.end)[:, 0]) for each in streams], axis=0))
         for look in _ticks(scenario, 0)
     ))  # fmt: skip
 

@@ -155,10 +155,12 @@ def grown(counted: Array, begin: int, end: int) -> Array:
     return np.where(restarted, now, now - before)
 
 
-def grown_simply(counted: Array, begin: int, end: int) -> Array:
-    """The same as the builtin checks count: the difference, or all of it where that makes no sense."""
-    now, before = counted[:, :, end // BIN], counted[:, :, max(begin, 0) // BIN]
-    return np.where(now >= before, now - before, now)
+def grown_through(counted: Array, begin: int, end: int) -> Array:
+    """As it does for the builtin checks: from scrape to scrape, a counter that is less than before has begun anew."""
+    seen = counted[:, :, max(begin, 0) // BIN : end // BIN + 1]
+    steps = np.diff(seen, axis=2)
+    total: Array = np.where(steps < 0, seen[:, :, 1:], steps).sum(axis=2)
+    return total
 
 
 def scenarios() -> Sequence[Scenario]:

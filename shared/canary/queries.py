@@ -19,6 +19,8 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Final
 
+from shared.canary.resource import seconds
+
 ONLINE: Final = "vector(1)"
 """Asked to see whether a Prometheus answers at all; the answer must be 1."""
 
@@ -27,6 +29,9 @@ NOBODY: Final = "-"
 
 LOOKBACK: Final = "5m"
 """How far back a counter's last sample is taken from; Prometheus' own default for instant selectors."""
+
+MOMENTS: Final = 60
+"""Into how many a window is divided to see counters begin anew; a moment is a second at least."""
 
 _STATUS: Final = "apisix_http_status"
 _LATENCY: Final = "apisix_http_latency"
@@ -170,17 +175,21 @@ def _either(series: tuple[str, ...], since: str) -> str:
 
 
 def _grown(series: str, since: str) -> str:
-    """By how much each counter grew: the difference, or all of it if it was born or reset in between.
+    """By how much each counter grew: the sum of what it grew from one moment to the next, where one that is less than
+    before has begun anew. So a gateway that restarts hides nothing of before or after, and what is counted of one window
+    fits together: goods without their failures, or the other way round, would be an alarm about nobody.
 
     Rejected: `rate()` and `increase()`. They need two samples inside the window and never see a counter's first
     value, so the first failures of a canary, and short steps altogether, would be invisible to them.
     """
-    now = f"last_over_time({series}[{LOOKBACK}])"
-    return f"({now} - last_over_time({series}[{LOOKBACK}] offset {since}) >= 0 or {now})"
+    moment = _moment(since)
+    now, before = f"last_over_time({series}[{LOOKBACK}])", f"last_over_time({series}[{LOOKBACK}] offset {moment})"
+    # Times one, since a series that keeps its metric's name would be another one than its own differences.
+    return f"sum_over_time(({now} - {before} >= 0 or {now} * 1)[{since}:{moment}])"
 
 
 def _grown_anew(series: str, since: str) -> str:
-    """The same, but what came after a restart of the gateway, if there was one: so numbers still fit each other.
+    """The same, but what came after a restart of the gateway, if there was one: a comparison needs numbers of one time.
 
     A counter that is less now, or was less in between, has begun anew.
     """
@@ -189,6 +198,11 @@ def _grown_anew(series: str, since: str) -> str:
         f"{now} - {before} unless min_over_time({series}[{since}]) - {before} < 0 unless resets({series}[{since}]) > 0"
     )
     return f"({whole} or {now})"
+
+
+def _moment(since: str) -> str:
+    """A sixtieth of the window, so that a long one costs no more than a short one; by it a window may lag behind."""
+    return window(timedelta(seconds=seconds(since) / MOMENTS))
 
 
 def _named(query: str, name: str) -> str:

@@ -96,6 +96,19 @@ async def test_answers_are_counted_by_node_and_code_through_a_restart(scene: Sce
     await scene.until(query, "node,code", {"10.0.0.1,200": 40, "10.0.0.1,500": 1, ",503": 0})
 
 
+async def test_bounds_see_what_was_asked_before_and_after_a_restart(scene: Scene) -> None:
+    """Goods that begin anew beside failures that don't would be an alarm about nobody."""
+    scene.gateway.status, scene.gateway.fast = {OK: 1000, FAILED: 0}, 1000
+    rate, latency = queries.success_rate(ROUTE, NODES, "20s"), queries.duration(ROUTE, NODES, "20s", "upstream")
+    await scene.until(queries.statuses(ROUTE, "2s"), "node,code", {"10.0.0.1,200": 0, "10.0.0.1,500": 0})
+    scene.gateway.status, scene.gateway.fast = {OK: 1099, FAILED: 0}, 1099
+    await scene.until(queries.statuses(ROUTE, "20s"), "node,code", {"10.0.0.1,200": 1099, "10.0.0.1,500": 0})
+    scene.gateway.status, scene.gateway.fast = {OK: 100, FAILED: 1}, 101  # a new process
+    await scene.until(queries.evidence(ROUTE, NODES, "20s"), "", {"": 1200})
+    await scene.until(rate, "", {"": 1199 / 1200 * 100})
+    assert (await scene.door.ask(scene.provider, latency)).count <= 100
+
+
 async def test_latency_is_counted_by_node_and_bound(scene: Scene) -> None:
     scene.gateway.fast = 100
     query = queries.latencies(ROUTE, "4s")

@@ -20,7 +20,7 @@ def test_success_rate_is_of_the_canarys_own_nodes_and_of_failures_that_no_node_o
 
     def grown(series: str) -> str:
         now = f"last_over_time({series}[5m])"
-        return f"({now} - last_over_time({series}[5m] offset 1m) >= 0 or {now})"
+        return f"sum_over_time(({now} - last_over_time({series}[5m] offset 1s) >= 0 or {now} * 1)[1m:1s])"
 
     assert queries.success_rate(queries.route_pattern(["r"]), NODE, "1m") == (
         f"(sum({grown(good)}) or on() vector(0)) / sum({grown(own)} or {grown(lost)}) * 100"
@@ -31,7 +31,14 @@ def test_duration_is_the_99th_percentile_of_requests_in_milliseconds() -> None:
     text = queries.duration(ROUTE, NODE, "30s")
     assert text.startswith("histogram_quantile(0.99, sum by (le) (")
     assert 'type="request"' in text
-    assert "offset 30s" in text
+    assert "[30s:1s]" in text
+
+
+@pytest.mark.parametrize(("since", "moment"), [("1s", "1s"), ("90s", "2s"), ("1m30s", "2s"), ("1h", "60s")])
+def test_a_window_is_looked_at_sixty_times_at_most(since: str, moment: str) -> None:
+    text = queries.evidence(ROUTE, NODE, since)
+    assert f"[{since}:{moment}]" in text
+    assert f"offset {moment})" in text
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_builtins_are_asked_for_the_canarys_own_nodes_by_the_routes_own_name() -
     for metric, window in ((rate, "1m"), (duration, "30s")):
         assert "test_podinfo-podinfo-canary_method" in metric.query
         assert f'node=~"{CANARY}"' in metric.query
-        assert f"offset {window}" in metric.query
+        assert f"[{window}:1s]" in metric.query
         assert "node=~" not in metric.fallback
         assert metric.provider == wire.Provider(address="http://prometheus.default")
 
@@ -137,7 +137,7 @@ def test_evidence_is_asked_where_the_gateways_numbers_count() -> None:
     question = questions.question(scene([{"name": "request-duration", "threshold": 1}]), tick)
     assert question.evidence is not None
     assert question.evidence.first_tick
-    assert "offset 10s" in question.evidence.query
+    assert "[10s:1s]" in question.evidence.query
     assert questions.question(scene([{"name": "mine", "query": "1"}]), tick).evidence is None
 
 
@@ -155,7 +155,7 @@ def test_a_builtin_check_never_looks_back_beyond_its_analysis(began: int, interv
     state = replace(STATE, analysis_started=START - timedelta(seconds=began))
     asked = replace(scene([{"name": "request-success-rate", "threshold": 99}]), state=state)
     (metric,) = questions.question(asked, TICK).metrics
-    assert f"offset {interval}" in metric.query
+    assert f"[{interval}:" in metric.query
 
 
 def unrouted(**analysis: Any) -> Scene:
@@ -174,7 +174,7 @@ def test_before_any_traffic_is_routed_the_pods_are_asked() -> None:
         assert "http_request_duration_seconds" in metric.query
         assert 'kubernetes_namespace="test",kubernetes_pod_name=~"podinfo-[0-9a-z]+-[0-9a-z]+"' in metric.query
         assert 'namespace="test",pod=~"podinfo-[0-9a-z]+-[0-9a-z]+"' in metric.query
-        assert "offset 30s" in metric.query
+        assert "[30s:1s]" in metric.query
         assert "apisix" not in metric.query + metric.fallback
     evidence = question.evidence
     assert evidence is not None
