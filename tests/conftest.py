@@ -21,6 +21,12 @@ class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
             super()._reschedule(node)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of the cluster suite."""
+    what = "what tests/e2e/gentle is played on: rights over the cluster, or Roles in the namespaces of its plays"
+    parser.addoption("--overlay", choices=("test", "namespaced"), default="test", help=what)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
     """Not by xdist's marks, which don't reach the workers' ids with this version of pytest."""

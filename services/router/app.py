@@ -148,17 +148,22 @@ async def _sync(cluster: door.Cluster, caches: Caches, others: Sequence[Informer
     runtime.spawn("caches", caches.run())
     for each in others:
         runtime.spawn(each.kind.plural, each.run())
+    runtime.spawn("health of caches", _watch_health(caches, runtime))
     # The watcher follows the same kinds; one of the two may say what is missing.
     fit = versions.wait(cluster, caches.needed, partial(runtime.health.set, "versions"), asyncio.sleep)
     await asyncio.gather(fit, caches.wait_synced(), *(each.wait_synced() for each in others))
-    runtime.spawn("health of caches", _watch_health(caches, runtime))
+    _look(caches, runtime)
 
 
 async def _watch_health(caches: Caches, runtime: Runtime) -> None:
     while True:
-        ailing = caches.ailing()
-        runtime.health.set("kubernetes", not ailing, f"not followed: {', '.join(ailing)}")
+        _look(caches, runtime)
         await asyncio.sleep(CHECK)
+
+
+def _look(caches: Caches, runtime: Runtime) -> None:
+    ailing = caches.ailing()
+    runtime.health.set("kubernetes", not ailing, f"not followed: {', '.join(ailing)}")
 
 
 async def _every(period: float, once: Callable[[], Awaitable[object]], but: asyncio.Event | None = None) -> None:

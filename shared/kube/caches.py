@@ -89,8 +89,12 @@ class Caches:
         return all(informer.healthy() for informer in self._each())
 
     def ailing(self) -> list[str]:
-        """The plurals of the kinds that aren't in order, for people."""
-        return sorted({informer.kind.plural for informer in self._each() if not informer.healthy()})
+        """The kinds that aren't in order, for people; with their namespaces, where not all are watched."""
+        return sorted(
+            f"{informer.kind.plural} of {informer.namespace}" if informer.namespace else informer.kind.plural
+            for informer in self._each()
+            if not informer.healthy()
+        )
 
     def of(self, kind: Kind, namespace: str = "") -> Informer | None:
         """The informer that covers a namespace; None where nobody watches."""

@@ -47,15 +47,17 @@ def declared(module: Mapping[str, Any]) -> list[Play[Any]]:
     return [value for value in module.values() if isinstance(value, Play)]
 
 
+def looked_at(item: pytest.Item) -> list[Play[Any]]:
+    """The play that a test is a case of, otherwise all of its module; none where it's skipped."""
+    if not isinstance(item, pytest.Function) or "programme" not in item.fixturenames or item.get_closest_marker("skip"):
+        return []
+    case = item.callspec.params.get("play") if hasattr(item, "callspec") else None
+    return [case] if isinstance(case, Play) else declared(vars(item.module))
+
+
 def wanted(items: Iterable[pytest.Item]) -> list[Play[Any]]:
-    """What these tests look at: the play that a test is a case of, otherwise all of its module."""
-    found: dict[str, Play[Any]] = {}
-    for item in items:
-        if not isinstance(item, pytest.Function) or "programme" not in item.fixturenames:
-            continue
-        case = item.callspec.params.get("play") if hasattr(item, "callspec") else None
-        looked_at = [case] if isinstance(case, Play) else declared(vars(item.module))
-        found |= {each.namespace: each for each in looked_at}
+    """What these tests look at, the longest first."""
+    found = {each.namespace: each for item in items for each in looked_at(item)}
     return sorted(found.values(), key=lambda play: -play.seconds)
 
 

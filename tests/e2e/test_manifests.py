@@ -22,9 +22,7 @@ from tests.e2e.rights import EVERYTHING, RIGHTS
 
 pytestmark = pytest.mark.cluster
 _K8S = Path(__file__).parents[2] / "k8s"
-_APISIX_CRDS = _K8S.parent / "sandbox" / "crds" / "apisix.yaml"
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
-_OVERLAYS = ("apisix", "namespaced", "own-nats", "small", "test")
 _SERVICES = ("bootstrap", "watcher", "analyzer", "router", "notifier")
 
 
@@ -47,31 +45,11 @@ async def built(control_plane: ControlPlane, path: Path) -> list[Json]:
 
 
 @pytest_asyncio.fixture
-async def definitions(control_plane: ControlPlane) -> None:
-    """The CRDs, for good: they are the same for all tests."""
-    await control_plane.kubectl("apply", "--server-side", "-k", str(_K8S / "crds"))
-    await control_plane.kubectl("apply", "--server-side", "-f", str(_APISIX_CRDS))
-
-
-@pytest_asyncio.fixture
 async def restricted(admin: Api, namespace: str) -> str:
     """A namespace that admits restricted pods only."""
     label = {"pod-security.kubernetes.io/enforce": "restricted"}
     await admin.patch(f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": label}})
     return namespace
-
-
-@pytest.mark.parametrize("overlay", _OVERLAYS)
-async def test_an_overlay_is_accepted_whole(
-    control_plane: ControlPlane, restricted: str, definitions: None, tmp_path: Path, overlay: str
-) -> None:
-    folder = around(tmp_path, restricted, f"overlays/{overlay}")
-    objects = await built(control_plane, folder)
-    printed = await control_plane.kubectl(
-        "apply", "--server-side", "--dry-run=server", "--validate=strict", "-k", str(folder)
-    )
-    assert len(printed.splitlines()) == len(objects)
-    assert all(line.endswith("serverside-applied (server dry run)") for line in printed.splitlines())
 
 
 async def test_the_parts_beside_the_overlays_are_accepted(control_plane: ControlPlane, namespace: str) -> None:
@@ -103,14 +81,6 @@ async def test_every_pod_is_admitted_where_only_restricted_ones_are(
             name = claim["metadata"]["name"]
             pod["spec"].setdefault("volumes", []).append({"name": name, "emptyDir": {}})
         await admin.request("POST", pods, body=pod, query={"dryRun": "All"})
-
-
-@pytest.mark.parametrize("overlay", _OVERLAYS)
-async def test_deleting_an_overlay_takes_no_canary_and_no_namespace_along(
-    control_plane: ControlPlane, overlay: str
-) -> None:
-    kinds = {each["kind"] for each in await built(control_plane, _K8S / "overlays" / overlay)}
-    assert not kinds & {"CustomResourceDefinition", "Namespace", "PersistentVolumeClaim", "Secret"}
 
 
 async def test_the_namespaced_overlay_holds_nothing_of_the_whole_cluster(control_plane: ControlPlane) -> None:

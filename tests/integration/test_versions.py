@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -12,6 +12,7 @@ import yaml
 from aiohttp import web
 
 from sandbox.nats import NatsServer
+from sandbox.table import ROUTER, WATCHER, Row
 from services.analyzer.policy import Answer
 from services.analyzer.prometheus import Prometheus
 from shared.wire.messages import Provider, SecretRef
@@ -23,21 +24,30 @@ from tests.unit.runtime.running import running
 pytestmark = pytest.mark.integration
 
 
-async def test_the_router_waits_for_definitions_and_names_them(tmp_path: Path) -> None:
+ROUTES = "apisixroutes of apisix.apache.org/v2 aren't served: install the CRDs of APISIX's ingress controller, 1.5.1 or newer"
+CANARIES = "canaries of flagger.app/v1beta1 aren't served: apply k8s/crds"
+
+
+@pytest.mark.parametrize(
+    ("row", "sentences"),
+    [
+        pytest.param(ROUTER, (ROUTES, CANARIES), id="router"),
+        pytest.param(WATCHER, ("apisixroutes can't be followed: ", "canaries can't be followed: "), id="watcher"),
+    ],
+)
+async def test_definitions_that_come_later_are_named_and_waited_for(
+    row: Row, sentences: tuple[str, ...], tmp_path: Path
+) -> None:
     """No crash loop: the same process is ready once they are there."""
-    *ours, gateways = CRDS
-    async with NatsServer(tmp_path / "nats") as nats, cluster(crds=ours) as world, aiohttp.ClientSession() as session:
+    async with NatsServer(tmp_path / "nats") as nats, cluster(crds=()) as world, aiohttp.ClientSession() as session:
         await bus_stage.bootstrapped(nats)
-        env = nats.env("router") | {
-            "SERINUS_KUBE_URL": world.server.url, "SERINUS_HTTP_HOST": "127.0.0.1", "SERINUS_HTTP_PORT": "0",
-        }  # fmt: skip
-        async with running("services.router", **env) as child:
-            said = await child.said("waiting: apisixroutes of apisix.apache.org/v2 aren't served")
-            assert "install the CRDs of APISIX's ingress controller" in said["msg"]
+        async with running(row.module, *row.arguments, **_surroundings(nats, row, world.server.url)) as child:
+            for sentence in sentences:
+                assert (await child.said(sentence))["level"] == "warn"
             url = f"http://127.0.0.1:{await child.port()}/readyz"
             async with session.get(url) as answer:
-                assert "apisixroutes" in (await answer.json())["missing"]["versions"]
-            await world.apply(*yaml.safe_load_all(gateways.read_text()))
+                assert "apisixroutes" in (await answer.json())["missing"]["kubernetes"]
+            await world.apply(*(each for path in CRDS for each in yaml.safe_load_all(path.read_text())))
             async with asyncio.timeout(30):
                 while True:
                     async with session.get(url) as answer:
@@ -45,6 +55,26 @@ async def test_the_router_waits_for_definitions_and_names_them(tmp_path: Path) -
                             break
                     await asyncio.sleep(0.05)
             assert child.process.returncode is None
+
+
+async def test_an_api_server_that_is_too_old_is_named_with_what_it_lacks(tmp_path: Path) -> None:
+    """Of a server from before our time, which knows as much of its API as it takes to be found out."""
+    documents = {"/version": {"gitVersion": "v1.27.16"}, "/apis/apps/v1": {"resources": [{"name": "deployments"}]}}
+    async with NatsServer(tmp_path / "nats") as nats, serving(documents) as (url, _):
+        await bus_stage.bootstrapped(nats)
+        async with running("services.router", **_surroundings(nats, ROUTER, url)) as child:
+            said = (await child.said("waiting: the API server is "))["msg"].removeprefix("waiting: ").split("; ")
+            assert child.process.returncode is None
+    upgrade = "Serinus needs Kubernetes 1.28 or newer"
+    assert said[0] == f"the API server is v1.27.16: {upgrade}"
+    assert f"horizontalpodautoscalers of autoscaling/v2 aren't served: {upgrade}" in said
+    assert {ROUTES, CANARIES} <= set(said)
+    assert not [each for each in said if "apps/v1" in each]
+
+
+def _surroundings(nats: NatsServer, row: Row, kube_url: str) -> dict[str, str]:
+    own = {"SERINUS_KUBE_URL": kube_url, "SERINUS_HTTP_HOST": "127.0.0.1", "SERINUS_HTTP_PORT": "0"}
+    return nats.env(row.name) | own
 
 
 async def test_a_service_on_a_nats_that_is_too_old_says_so_and_ends() -> None:
@@ -62,18 +92,17 @@ class NoSecrets:
 
 
 @asynccontextmanager
-async def calling_itself(version: str) -> AsyncIterator[tuple[str, list[str]]]:
-    """A Prometheus of this version, as far as one query goes, and the paths that it was asked."""
+async def serving(documents: Mapping[str, object]) -> AsyncIterator[tuple[str, list[str]]]:
+    """A server that has these documents and no others; its address, and the paths that it was asked."""
     paths: list[str] = []
 
     async def answer(request: web.Request) -> web.Response:
         paths.append(request.path)
-        if request.path == "/api/v1/query":
-            return web.json_response({"status": "success", "data": {"resultType": "scalar", "result": [1, "3"]}})
-        return web.json_response({"status": "success", "data": {"version": version}})
+        there = request.path in documents
+        return web.json_response(documents.get(request.path, {}), status=200 if there else 404)
 
     app = web.Application()
-    app.router.add_get("/{path:.*}", answer)
+    app.router.add_route("*", "/{path:.*}", answer)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -81,6 +110,13 @@ async def calling_itself(version: str) -> AsyncIterator[tuple[str, list[str]]]:
         yield f"http://127.0.0.1:{runner.addresses[0][1]}", paths
     finally:
         await runner.cleanup()
+
+
+def calling_itself(version: str) -> AbstractAsyncContextManager[tuple[str, list[str]]]:
+    """A Prometheus of this version, as far as one query goes."""
+    scalar = {"status": "success", "data": {"resultType": "scalar", "result": [1, "3"]}}
+    build = {"status": "success", "data": {"version": version}}
+    return serving({"/api/v1/query": scalar, "/api/v1/status/buildinfo": build})
 
 
 @pytest.mark.parametrize(("version", "complaints"), [("2.25.0", 1), ("2.42.0", 0)])

@@ -30,5 +30,5 @@ async def test_no_service_was_refused_anything(programme: Programme, scene: Scen
     """Each runs under its own token: a right that is missing shows as a 403 or as a violation of NATS's permissions."""
     await programme.over()
 
-    bad = re.compile(r"HTTP 403|permissions violation|Authorization", re.IGNORECASE)
+    bad = re.compile(r"HTTP 403|is forbidden: |permissions violation|Authorization", re.IGNORECASE)
     assert [line["msg"] for service in SERVICES for line in scene.log(service) if bad.search(line["msg"])] == []

@@ -1,6 +1,8 @@
 """Flagger's own definitions are put back over ours in the middle of rollouts, on the real API server: everything is held, people
 are told which command mends it, and it goes on where it stood. Even if somebody writes the Canary meanwhile, and even if
 the router starts meanwhile.
+
+The installation is that of `k8s/overlays/small`, and it was there before any definition.
 """
 
 import asyncio
@@ -13,9 +15,12 @@ import pytest
 import pytest_asyncio
 import yaml
 
+from sandbox import installed
 from sandbox.controlplane.api import Json
+from sandbox.controlplane.server import ControlPlane
 from sandbox.scene import Scene, opened
-from sandbox.stage import Options
+from sandbox.stage import Options, Stage
+from tests.e2e import overlays
 from tests.e2e.rollouts import Rollout
 from tests.e2e.rough.test_docs import ROOT
 from tests.e2e.short import NEW, SETTINGS, applied, canary, hook, phase, told
@@ -24,13 +29,42 @@ pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
 GATE = hook("confirm-promotion", "http://flagger-loadtester.test/gate/check")
 FIX = "kubectl apply --server-side --force-conflicts -k k8s/crds"
 HOLDING = f"the installed Canary CRD drops our status fields: {FIX}"
+MISSING = {
+    "watcher": "canaries can't be followed: ",
+    "router": "canaries of flagger.app/v1beta1 aren't served: apply k8s/crds",
+}
 RESUMING = "the installed Canary CRD keeps our status fields again"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
-    async with opened(tmp_path_factory.mktemp("crds"), Options(settings=SETTINGS)) as scene:
+    async with (
+        asyncio.TaskGroup() as group,
+        opened(tmp_path_factory.mktemp("crds"), Options(settings=SETTINGS), credentials=_too_early(group)) as scene,
+    ):
         yield scene
+
+
+def _too_early(group: asyncio.TaskGroup) -> installed.Credentials:
+    """The small overlay, without a single definition; they come once somebody has said that they are missing."""
+
+    async def credentials(plane: ControlPlane, stage: Stage) -> Path:
+        await plane.kubectl("delete", "crd", "--all")
+        group.create_task(_definitions(plane, stage.directory / "pods" / "logs"))
+        return await overlays.small(plane, stage)
+
+    return credentials
+
+
+async def _definitions(plane: ControlPlane, logs: Path) -> None:
+    async with asyncio.timeout(60):
+        while not all(_told(logs, name) for name in MISSING):
+            await asyncio.sleep(0.1)
+    await installed.crds(plane)
+
+
+def _told(logs: Path, service: str) -> bool:
+    return any(MISSING[service] in file.read_text() for file in logs.glob(f"*-{service}-*"))
 
 
 def flaggers() -> Json:
@@ -39,6 +73,17 @@ def flaggers() -> Json:
     [version] = crd["spec"]["versions"]
     del version["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]["serinus"]
     return crd
+
+
+async def test_whoever_was_there_before_the_definitions_has_waited_for_them(scene: Scene) -> None:
+    """In its first process."""
+    pods = (await scene.stage.api.get(f"/api/v1/namespaces/{installed.NAMESPACE}/pods"))["items"]
+    restarts = [each["restartCount"] for pod in pods for each in pod["status"]["containerStatuses"]]
+    assert restarts == [0] * len(installed.DEPLOYMENTS)
+    [sentence] = {line["msg"] for line in scene.log("router") if MISSING["router"] in line["msg"]}
+    assert sentence.startswith(
+        "waiting: apisixroutes of apisix.apache.org/v2 aren't served: install the CRDs of APISIX"
+    )
 
 
 async def test_flaggers_definition_holds_everything_and_ours_lets_it_go_on(scene: Scene) -> None:

@@ -99,6 +99,7 @@ async def test_one_a_namespace_where_rights_end_there(source: Scripted) -> None:
     source.objects[kinds.SERVICE, "a"] = [obj("a", "web", 5)]
     source.objects[kinds.SERVICE, "b"] = [obj("b", "web", 6)]
     caches = Caches(source, {kinds.SERVICE: Follow()}, namespaces=["a", "b"], pace=PACE)
+    assert caches.ailing() == ["services of a", "services of b"]
     async with running(caches):
         await caches.wait_synced()
         assert [json.namespace(each) for each in caches.all(kinds.SERVICE)] == ["a", "b"]
