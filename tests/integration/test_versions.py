@@ -12,11 +12,12 @@ import yaml
 from aiohttp import web
 
 from sandbox.nats import NatsServer
-from sandbox.table import ROUTER, WATCHER, Row
+from sandbox.table import ANALYZER, ROUTER, WATCHER, Row
 from services.analyzer.policy import Answer
 from services.analyzer.prometheus import Prometheus
-from shared.wire.messages import Provider, SecretRef
-from tests.integration import bus_stage
+from shared.wire import subjects
+from shared.wire.messages import Metric, MetricSource, Provider, Purpose, SecretRef
+from tests.integration import bus_messages, bus_stage
 from tests.integration.old_nats import old_nats
 from tests.integration.watcher_stage import CRDS, cluster
 from tests.unit.runtime.running import running
@@ -134,3 +135,20 @@ async def test_each_prometheus_is_asked_once_what_it_is(version: str, complaints
     assert paths.count("/api/v1/query") == 3
     assert paths.count("/api/v1/status/buildinfo") == 1
     assert [text.startswith(f"Prometheus at {url} is {version}") for text in told] == [True] * complaints
+
+
+async def test_the_analyzer_names_a_prometheus_that_is_too_old_and_judges_by_it(tmp_path: Path) -> None:
+    async with NatsServer(tmp_path / "nats") as nats, calling_itself("2.25.0") as (url, _):
+        await bus_stage.bootstrapped(nats)
+        env = _surroundings(nats, ANALYZER, "http://127.0.0.1:1")  # no tick here needs a secret
+        async with running(ANALYZER.module, **env) as child, bus_stage.joined(nats, "router") as router:
+            tick = bus_messages.tick(1)
+            metric = Metric(
+                name="three", source=MetricSource.QUERY, query="3", lower=1.0, provider=Provider(address=url)
+            )
+            question = tick.question.model_copy(update={"purpose": Purpose.ANALYSIS, "metrics": (metric,)})
+            asked = tick.model_copy(update={"question": question})
+            await router.publisher.publish(subjects.tick("shop", "web"), asked, stream="TICK")
+            said = await child.said(f"Prometheus at {url} is 2.25.0, and Serinus needs 2.26 or newer: ")
+            assert said["level"] == "warn"
+            await child.said("judged analysis: pass")
