@@ -18,8 +18,8 @@ from tests.e2e.rollouts import manifest, moved
 
 pytestmark = pytest.mark.cluster
 K8S = Path(__file__).parents[2] / "k8s"
-OVERLAYS = {"apisix": "apisix", "namespaced": "test", "own-nats": "apisix", "small": "apisix", "test": "apisix"}
-"""By the namespace that each names."""
+OVERLAYS = {"apisix": "apisix", "namespaced": "test", "own-nats": "apisix", "small": "apisix"}
+"""By the namespace that each names. The one called `test` is what scenes install."""
 OURS = "app.kubernetes.io/part-of=serinus"
 PEOPLES = (
     "secret/serinus-nats",
