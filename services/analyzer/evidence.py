@@ -23,8 +23,15 @@ def judge_evidence(question: Question, asked: Evidence, seen: Sightings, metrics
         message="" if message in {check.message for check in metrics} else message,
         reason="; ".join(filter(None, (reason, LABEL_OFF if seen.label_off else ""))),
         no_data=(outcome is not Outcome.ERROR and counted.count <= 0) or None,
-        note=_starved(question, asked, seen) if counted.count <= 0 else None,
+        note=_noted(question, asked, seen),
     )
+
+
+def _noted(question: Question, asked: Evidence, seen: Sightings) -> str | None:
+    """A warning, told once."""
+    if seen.label_off:
+        return texts.mixed(question, LABEL_OFF)
+    return _starved(question, asked, seen) if seen.own.count <= 0 else None
 
 
 def _weight(question: Question, asked: Evidence, seen: Sightings, counted: Answer) -> tuple[Outcome, str, str]:
@@ -52,6 +59,6 @@ def _weight(question: Question, asked: Evidence, seen: Sightings, counted: Answe
 
 def _starved(question: Question, asked: Evidence, seen: Sightings) -> str | None:
     """A warning where the gateway can't have had a request for the canary yet, by its round robin."""
-    if seen.label_off or not 0 < seen.route.count <= (asked.first_after or 0):
+    if not 0 < seen.route.count <= (asked.first_after or 0):
         return None
     return texts.starved(question, asked, seen.route.count)

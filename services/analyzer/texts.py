@@ -170,6 +170,11 @@ def starved(question: Question, asked: Evidence, requests: float) -> str:
     )
 
 
+def mixed(question: Question, reason: str) -> str:
+    """Ours."""
+    return f"{_target(question)}: {reason}"
+
+
 def worse(question: Question, compared: Compared) -> str:
     """Ours."""
     canary, primary = compared.canary, compared.primary

@@ -100,8 +100,17 @@ def _timeouts(rule: Json) -> Iterable[str]:
 
 def _backends(canary: Canary, names: Names, found: Found, there: RouteFound, rule: Json) -> Iterable[str]:
     service = canary.model.service
+    listed = [json.text(backend, "serviceName") for backend in json.items(rule, "backends")]
+    once = acceptance.second_line(there.source, there.generated)
     for backend in json.items(rule, "backends"):
         name, port = json.text(backend, "serviceName"), backend.get("servicePort")
+        if once and listed.count(name) > 1:
+            yield f"has backend {name} twice, which its controller refuses: make one of the two, with the weight of both"
+        if json.text(backend, "resolveGranularity") == "service" and _headless(canary, names, found, there, name):
+            yield (
+                f"has backend {name} with resolveGranularity service, but its Service is headless: set it to endpoint, or give "
+                "the Service an address"
+            )
         if name == names.apex:
             ports = service_objects.ports(service, found.target) if service else []
             fix = "set it to one of them, or spec.service.port or portDiscovery of the Canary so that they have it"
@@ -114,6 +123,14 @@ def _backends(canary: Canary, names: Names, found: Found, there: RouteFound, rul
         if str(port) not in known:
             has = ", ".join(sorted(known)) or "none"
             yield f"has backend {name} with servicePort {port}, but its Service has {has}: {fix}"
+
+
+def _headless(canary: Canary, names: Names, found: Found, there: RouteFound, name: str) -> bool:
+    """Has one of the Services that stand for this backend no address, now or as it will be made?"""
+    ours = (names.apex, names.primary_service, names.canary_service)
+    known = [found.services.get(each) for each in ours] if name == names.apex else [there.services.get(name)]
+    asked = name == names.apex and canary.model.service is not None and canary.model.service.headless
+    return any(json.text(each, "spec", "clusterIP") == "None" for each in known) or (asked and not any(known))
 
 
 def _long_names(canary: Canary, names: Names, there: RouteFound) -> Iterable[str]:

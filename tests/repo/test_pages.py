@@ -165,6 +165,13 @@ def test_every_fault_that_tests_name_is_a_difference_that_people_can_read_about(
     assert named - set(re.findall(r"\bW-[AG]\d+\b", page("migration.md"))) == set()
 
 
+def test_every_fault_on_apisix_is_played_through_the_whole_router() -> None:
+    """Not only asked of one of its functions."""
+    plays = [path for folder in ("story", "e2e") for path in (ROOT / "tests" / folder).rglob("*.py")]
+    named = {fault for path in plays for fault in re.findall(r"\bW-A\d+\b", path.read_text())}
+    assert set(re.findall(r"\bW-A\d+\b", page("migration.md"))) - named == set()
+
+
 # --- texts: what the page lists can be said, and what can be said is Flagger's or listed -----------------------
 
 

@@ -290,6 +290,7 @@ async def test_nothing_but_404s_is_a_number(programme: Programme) -> None:
 
 
 async def test_a_canary_that_fails_18_percent_doesnt_hide_behind_the_primary(programme: Programme) -> None:
+    """W-A6."""
     played = await programme.of(EIGHTEEN)
     rates = [
         float(rate) for text in played.rollout.texts() for rate in re.findall(r"success rate (\d+\.\d\d)% < 95%", text)

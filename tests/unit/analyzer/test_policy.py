@@ -192,6 +192,7 @@ def test_without_node_labels_the_route_is_judged_and_people_are_warned() -> None
     check = evidence.judge_evidence(question(), EVIDENCE, LABEL_OFF, ())
     assert (check.outcome, check.query, check.value) == (Outcome.PASS, "route", 42.0)
     assert check.reason == policy.LABEL_OFF
+    assert check.note == f"podinfo.test: {policy.LABEL_OFF}"
 
 
 @pytest.mark.parametrize("seen", [None, MOVED, STILL, UNSERVED, Sightings(own=ZERO, nodes=DEAD, route=SOME)])

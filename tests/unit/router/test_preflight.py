@@ -49,7 +49,9 @@ def test_the_guides_route_is_fine() -> None:
     assert warnings(around()) == []
 
 
-LEGACY = {"metadata": {"name": "legacy"}, "spec": {"ports": [{"port": 80, "name": "http"}]}}
+LEGACY: Json = {"metadata": {"name": "legacy"}, "spec": {"ports": [{"port": 80, "name": "http"}]}}
+HEADLESS = {**LEGACY, "spec": {**LEGACY["spec"], "clusterIP": "None"}}
+LEGACY_80 = {"serviceName": "legacy", "servicePort": 80}
 BOTH = [{"serviceName": "podinfo", "servicePort": 80}, {"serviceName": "legacy", "servicePort": 81}]
 
 
@@ -66,12 +68,36 @@ BOTH = [{"serviceName": "podinfo", "servicePort": 80}, {"serviceName": "legacy",
         ({"backends": BOTH}, {}, "has backend legacy, but there is no Service legacy: create it, or remove the backend"),
         ({"backends": BOTH}, {"services": {"legacy": LEGACY}},
          "has backend legacy with servicePort 81, but its Service has 80, http: set it to one of them"),
+        ({"backends": [{"serviceName": "podinfo", "servicePort": 80, "resolveGranularity": "service"}]}, {}, ""),
+        ({"backends": [BOTH[0], {**LEGACY_80, "resolveGranularity": "service"}]}, {"services": {"legacy": HEADLESS}},
+         "has backend legacy with resolveGranularity service, but its Service is headless: set it to endpoint, or give the "
+         "Service an address"),
+        ({"backends": [BOTH[0], LEGACY_80, {**LEGACY_80, "subset": "b"}]}, {"services": {"legacy": LEGACY}}, ""),
         ({"name": "x" * 240}, {}, "in APISIX, which takes 256 characters and not 268: give it or its http route a shorter name"),
     ],
 )  # fmt: skip
 def test_each_field_is_named_with_its_fix(rule: Json, there: Json, text: str) -> None:
     found = problem(around(rule, **there))
     assert found == text or (text and text in found)
+
+
+def test_a_controller_2_refuses_a_service_that_is_named_twice() -> None:
+    rule = {"backends": [BOTH[0], LEGACY_80, {**LEGACY_80, "subset": "b"}]}
+    found = around(rule, status("Accepted", "True"), services={"legacy": LEGACY})
+    text = "has backend legacy twice, which its controller refuses: make one of the two, with the weight of both"
+    assert problem(found) == text
+
+
+def test_services_that_will_be_headless_cant_stand_for_their_pods() -> None:
+    document = guide("canary")
+    document["spec"]["service"]["headless"] = True
+    asked, given = parse.canary(document, timedelta()), parse.canary(guide("canary"), timedelta())
+    rule: Json = {"backends": [{**BOTH[0], "resolveGranularity": "service"}]}
+    text = "has backend podinfo with resolveGranularity service, but its Service is headless: "
+    assert text in preflight.problem(asked, around(rule), Options(), served=True)
+    there = replace(around(rule), services={"podinfo-canary": HEADLESS})
+    assert text in preflight.problem(given, there, Options(), served=True)
+    assert preflight.problem(asked, around(), Options(), served=True) == "", "by endpoints it can"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ The definitions are those of real controllers where `SERINUS_APISIX_CRDS` names 
 """
 
 import os
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ import pytest
 import yaml
 
 from sandbox.apiserver.schemas import Findings, Schema
-from services.router import routes
+from services.router import parse, route_objects, routes, traffic
+from services.router.found import Found, RouteFound
+from services.router.objects import Options
 from services.router.routes import Around
 from services.router.rules import Gateway
 from services.router.shape import Affinity, Condition, Operator, Scope, Shape
@@ -20,6 +24,7 @@ from shared.canary.names import Names
 from tests.story.theatre import guide
 
 Json = dict[str, Any]
+EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.yaml"))
 OWN = Path(__file__).parents[3] / "sandbox/crds"
 FOLDER = Path(os.environ.get("SERINUS_APISIX_CRDS") or OWN)
 FILES = sorted(FOLDER.glob("apisixroute-*.yaml")) or sorted(OWN.glob("apisix*.yaml"))
@@ -41,6 +46,7 @@ STRATEGIES = {
     "testers beside weights": Shape(weight=5, pinned=EVERY_KIND),
     "testers at rest": Shape(resting=EVERY_KIND),
     "cookies": Shape(weight=20, affinity=COOKIES),
+    "testers beside cookies": Shape(weight=20, affinity=COOKIES, pinned=EVERY_KIND),
     "cookies that end": Shape(affinity=Affinity(cookie="c", expired=("v", "u"))),
 }
 
@@ -62,6 +68,9 @@ def rich() -> Json:
         plugin_config_name="shared",
         authentication={"enable": True, "type": "keyAuth", "keyAuth": {"header": "X-Key"}},
         priority=-4,
+    )
+    source["spec"]["http"][0]["plugins"].append(
+        {"name": "response-rewrite", "enable": True, "config": {"headers": {"X": "y"}}}
     )
     source["spec"]["http"][0]["match"].update(
         exprs=[{"subject": {"scope": "Query", "name": "v"}, "op": "In", "set": ["1"]}], remoteAddrs=["10.0.0.0/8"]
@@ -91,6 +100,20 @@ def test_each_strategy_is_valid_in_each_version(path: Path, strategy: str, sourc
         found = findings(schema, spec)
         assert found.causes == []
         assert set(found.unknown) <= set(allowed.unknown), "nothing of ours is dropped"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_what_each_strategys_manifest_comes_to_is_valid_in_each_version(path: Path, example: Path) -> None:
+    [document] = yaml.safe_load_all(example.read_text())
+    canary, schema = parse.canary(document, timedelta()), definition(path)
+    routed = {each.route: RouteFound(source=guide("route")) for each in canary.names.each_route()}
+    found = Found(target=guide("deployment"), nodes=("10.0.0.1",), routes=routed)
+    most = traffic.most(canary)
+    for shape in (most, replace(most, weight=50, mirror=0.0)):
+        for names in canary.names.each_route():
+            spec = route_objects.spec_of(canary, names, found, shape, Options())
+            assert findings(schema, spec).causes == []
 
 
 def test_all_five_real_definitions_are_there_if_any_is() -> None:
