@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from shared.kube import door, informer, kinds
-from shared.kube.errors import Gone
+from shared.kube.errors import Forbidden, Gone
 from shared.kube.pace import Pace
 from tests.unit.kube import moody as fake
 from tests.unit.kube.conftest import following
@@ -269,6 +269,16 @@ async def test_a_kind_that_needn_t_be_served_has_no_objects_until_it_is(
         assert followed.informer.healthy()
         assert followed.informer.known()
         assert _said(caplog) == [], "it is no fault"
+
+
+async def test_what_may_not_be_seen_is_unknown_until_it_may(moody: Moody, cluster: door.Cluster) -> None:
+    """Not the same as nothing."""
+    moody.list_moods.append(fake.answers(lambda: fake.status(403, "no rights")))
+    async with following(cluster, absent=(Gone, Forbidden)) as followed:
+        await followed.informer.wait_synced()
+        assert (followed.informer.known(), followed.informer.healthy()) == (False, True)
+        await eventually(followed.informer.known)
+        assert (followed.names(), followed.informer.healthy()) == (set(), True)
 
 
 def _said(caplog: pytest.LogCaptureFixture) -> list[str]:
