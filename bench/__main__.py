@@ -23,7 +23,7 @@ from bench.calibration import report
 from bench.figures import distribution, machine
 from bench.flagger import comparison, recording, takeover
 from bench.scenarios.catalogue import played
-from bench.scenarios.scenario import table
+from bench.scenarios.scenario import Outcome, table, wrong
 from sandbox import crowd, prometheus
 from sandbox.controlplane import binaries
 from sandbox.controlplane.api import Api, Json
@@ -50,7 +50,7 @@ def main() -> int:
     binaries.ensure()
     print(machine(), flush=True)
     if given.name == "scenarios":
-        print(table(asyncio.run(played(given.scenario))))
+        return shown(asyncio.run(played(given.scenario)))
     elif given.name == "revision":
         asyncio.run(_revision(given.canaries or 50))
     elif given.name == "flagger":
@@ -64,10 +64,16 @@ def main() -> int:
     return 0
 
 
-def _report(wrong: list[str]) -> int:
-    for each in wrong:
+def shown(rows: list[tuple[str, Outcome]]) -> int:
+    """Prints the table; 1 if any row has what none may have."""
+    print(table(rows))
+    return _report(wrong(rows))
+
+
+def _report(found: list[str]) -> int:
+    for each in found:
         print(f"WRONG: {each}")
-    return 1 if wrong else 0
+    return 1 if found else 0
 
 
 @asynccontextmanager

@@ -45,7 +45,7 @@ async def _released(rollout: Rollout, *webhooks: Json, **fields: Any) -> None:
     await rollout.kubectl("set", "image", "deployment/podinfo", f"podinfod={_image(rollout)}")
 
 
-async def initializing(rollout: Rollout) -> None:
+async def serving(rollout: Rollout) -> None:
     """Visitors come by a Service of people's own, from before there is a Canary."""
     own = {
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": "podinfo"},
@@ -53,6 +53,10 @@ async def initializing(rollout: Rollout) -> None:
     }  # fmt: skip
     await applied(rollout, application(), own)
     await rollout.kubectl("rollout", "status", "deployment/podinfo", "--timeout=30s")
+
+
+async def initializing(rollout: Rollout) -> None:
+    await serving(rollout)
     await rollout.apply(documents=(canary(),))
     await phase(rollout, "Initializing")
 
@@ -130,7 +134,7 @@ async def _there(rollout: Rollout, name: str) -> bool:
 async def _settled(rollout: Rollout, watch: Watch) -> None:
     """Until the collector has been here, and a while longer: what it took would be missed then."""
     await rollout.kubectl("wait", "deployment/podinfo-primary", "--for=delete", f"--timeout={_OVER:.0f}s")
-    await watch.traffic.more(20)
+    await watch.more()
 
 
 async def _served(rollout: Rollout, image: str) -> None:
@@ -149,11 +153,11 @@ async def namespace_deleted(rollout: Rollout) -> Outcome:
     neighbour = Rollout(rollout.scene, f"{rollout.namespace}-neighbour")
     await _initialized(neighbour)
     await progressing(rollout)
-    async with watched(rollout, f"{neighbour.namespace}.example.com") as watch:
+    async with watched(rollout, host=f"{neighbour.namespace}.example.com") as watch:
         watch.begin()
         await rollout.scene.plane.kubectl("delete", "namespace", rollout.namespace, "--timeout=90s")
         watch.right()
-        await watch.traffic.more(20)
+        await watch.more()
     return watch.outcome()
 
 

@@ -6,7 +6,7 @@ from bench.scenarios.deletion import application
 from bench.scenarios.scenario import Outcome, Scenario, watched
 from sandbox import installed
 from tests.e2e.rollouts import Rollout
-from tests.e2e.short import SETTINGS, applied, canary, phase
+from tests.e2e.short import applied, canary, phase
 
 _AWAY = 15.0  # seconds, more than an interval: a step would have been due
 
@@ -28,10 +28,10 @@ async def removed(rollout: Rollout) -> Outcome:
         await installed.again(scene.plane, scene.stage)
         await rollout.over()
         watch.right()
-        await watch.traffic.more(20)
+        await watch.more()
     steps = [text for text in rollout.texts() if text.startswith("Advance")]
     assert steps == [f"Advance podinfo.{rollout.namespace} canary weight {weight}" for weight in (25, 50)]
     return watch.outcome()
 
 
-SCENARIOS = (Scenario("removed mid-rollout", removed, rough=True, settings=SETTINGS),)
+SCENARIOS = (Scenario("removed mid-rollout", removed, rough=True),)

@@ -2,9 +2,9 @@
 
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
 from sandbox.traffic import Answer, Traffic
 from tests.e2e.rollouts import Rollout
@@ -28,16 +28,21 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """`act` plays it on a canary of its own; `rough` ones break what others use, so they get a scene of their own."""
+    """`act` plays it on a canary of its own; `rough` ones break what others use, so they come one after the other.
+
+    `seconds` is about how long it takes. `tested` names the test of the cluster suite that plays the same its own way;
+    the others are played there by this list.
+    """
 
     name: str
     act: Callable[[Rollout], Awaitable[Outcome]]
     rough: bool = False
-    settings: Mapping[str, str] = field(default_factory=dict)
+    seconds: int = 90
+    tested: str = ""
 
     @property
     def namespace(self) -> str:
-        return self.name.lower().replace(" ", "-")
+        return self.name.lower().replace(" ", "-").replace("'", "").replace(",", "")
 
     def __str__(self) -> str:
         return self.namespace
@@ -47,37 +52,51 @@ class Scenario:
 class Watch:
     """What is counted, from `begin` to `right`."""
 
-    rollout: Rollout
-    traffic: Traffic
+    rollouts: tuple[Rollout, ...]
+    traffic: tuple[Traffic, ...]
     began: float = 0.0
+    ceased: float = 0.0
     ended: float = 0.0
 
     def begin(self) -> None:
-        """Whatever comes now is what the scenario is about."""
-        self.began = time.monotonic()
+        """Whatever comes now is what the scenario is about: visitors count from here."""
+        self.began = self.ceased = time.monotonic()
+
+    def cease(self) -> None:
+        """What goes on for a while has had its last: seconds count from here."""
+        self.ceased = time.monotonic()
 
     def right(self) -> None:
         """Everything is as it shall be again. Visitors are counted until the watch is over."""
         self.ended = time.monotonic()
 
+    async def more(self, count: int = 20) -> None:
+        """Wait until so many more have come to each: what goes wrong late is missed then."""
+        for each in self.traffic:
+            await each.more(count)
+
     def outcome(self) -> Outcome:
         """Of everybody who came since `begin`."""
-        answers = self.traffic.since(self.began)
+        answers = [answer for each in self.traffic for answer in each.since(self.began)]
+        steps = (irregular(event["seq"] for event in each.scene.listener.of(each.namespace)) for each in self.rollouts)
         return Outcome(
             requests=len(answers),
             failed=tuple(answer for answer in answers if answer.failed),
-            steps=tuple(irregular(event["seq"] for event in self.rollout.scene.listener.of(self.rollout.namespace))),
-            seconds=self.ended - self.began,
+            steps=tuple(step for each in steps for step in each),
+            seconds=self.ended - self.ceased,
         )
 
 
 @asynccontextmanager
-async def watched(rollout: Rollout, host: str = "") -> AsyncIterator[Watch]:
-    """Visitors come from here on: of this canary's host, unless another one is named."""
-    host = host or f"{rollout.namespace}.example.com"
-    async with Traffic(rollout.scene.stage.gateway, host, rate=RATE) as traffic:
-        await traffic.more(1)
-        yield Watch(rollout, traffic)
+async def watched(*rollouts: Rollout, host: str = "", rate: float = RATE) -> AsyncIterator[Watch]:
+    """Visitors come from here on: of these canaries' hosts, unless another one is named."""
+    gateway = rollouts[0].scene.stage.gateway
+    hosts = [host] if host else [f"{each.namespace}.example.com" for each in rollouts]
+    async with AsyncExitStack() as stack:
+        traffic = [await stack.enter_async_context(Traffic(gateway, each, rate=rate)) for each in hosts]
+        watch = Watch(rollouts, tuple(traffic))
+        await watch.more(1)
+        yield watch
 
 
 def irregular(numbers: Iterable[int]) -> list[str]:
@@ -98,3 +117,13 @@ def table(rows: Sequence[tuple[str, Outcome]]) -> str:
         for name, each in rows
     ]
     return "\n".join(lines)
+
+
+def wrong(rows: Sequence[tuple[str, Outcome]]) -> list[str]:
+    """What no row may have, in words."""
+    found = []
+    for name, each in rows:
+        found += [f"{name}: nobody came"] if not each.requests else []
+        found += [f"{name}: a visitor got {answer.status or 'no answer'}: {answer.text}" for answer in each.failed]
+        found += [f"{name}: event {step}" for step in each.steps]
+    return found

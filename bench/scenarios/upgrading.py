@@ -9,7 +9,7 @@ from sandbox import installed
 from sandbox.controlplane.api import Json
 from tests.e2e import next_version
 from tests.e2e.rollouts import Rollout
-from tests.e2e.short import SETTINGS, applied, canary, phase
+from tests.e2e.short import applied, canary, phase
 
 ORDER: Final = ("watcher", "analyzer", "router", "notifier")
 TODAY: Final = "test"
@@ -20,7 +20,7 @@ def _changed(before: str, after: str) -> Callable[[Rollout], Awaitable[Outcome]]
 
     async def act(rollout: Rollout) -> Outcome:
         scene = rollout.scene
-        scene.runner.images[f"serinus:{next_version.TAG}"] = next_version.grown(scene.stage.directory / "next")
+        next_version.offered(scene)
         for service in ORDER:
             await installed.image(scene.plane, scene.stage, service, before)
         await applied(rollout, application(), canary(stepWeight=25))
@@ -31,11 +31,10 @@ def _changed(before: str, after: str) -> Callable[[Rollout], Awaitable[Outcome]]
             watch.begin()
             for service in ORDER:
                 await installed.image(scene.plane, scene.stage, service, after)
-            passed = _transition(await scene.stage.api.get(rollout.canary))
-            await scene.stage.api.until(rollout.canary, lambda found: _transition(found) > passed, timeout=90)
+            await goes_on(rollout)
             watch.right()
             ended = await rollout.over()
-            await watch.traffic.more(20)
+            await watch.more()
         assert ended["status"]["phase"] == "Succeeded"
         steps = [text for text in rollout.texts() if text.startswith("Advance")]
         assert steps == [f"Advance podinfo.{rollout.namespace} canary weight {weight}" for weight in (25, 50)]
@@ -44,11 +43,18 @@ def _changed(before: str, after: str) -> Callable[[Rollout], Awaitable[Outcome]]
     return act
 
 
+async def goes_on(rollout: Rollout) -> None:
+    """Wait for its next transition."""
+    api = rollout.scene.stage.api
+    passed = _transition(await api.get(rollout.canary))
+    await api.until(rollout.canary, lambda found: _transition(found) > passed, timeout=90)
+
+
 def _transition(found: Json) -> int:
     return int(found["status"]["serinus"]["transition"])
 
 
 SCENARIOS = (
-    Scenario("upgraded mid-rollout", _changed(TODAY, next_version.TAG), rough=True, settings=SETTINGS),
-    Scenario("downgraded mid-rollout", _changed(next_version.TAG, TODAY), rough=True, settings=SETTINGS),
+    Scenario("upgraded mid-rollout", _changed(TODAY, next_version.TAG), rough=True),
+    Scenario("downgraded mid-rollout", _changed(next_version.TAG, TODAY), rough=True),
 )

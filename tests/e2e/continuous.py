@@ -64,7 +64,7 @@ class Releases:
             ]
             assert wrong == [], f"{wrong}; {rollout.texts()}"
             assert await rollout.weights() == [100, 0]
-            await _everything_was_told_once(rollout)
+            await everything_was_told_once(rollout)
             print(f"{rollout.namespace}: {len(ended)} releases")
 
     async def closed(self) -> None:
@@ -74,11 +74,15 @@ class Releases:
         await asyncio.gather(*self._going, return_exceptions=True)
 
     def given_up(self) -> list[str]:
-        """What became a dead letter, or failed with a stack."""
-        bad = ("given up", "the handler failed")
-        services = ("watcher", "analyzer", "router", "notifier")
-        lines = [line["msg"] for service in services for line in self.scene.log(service)]
-        return [line for line in lines if line.startswith(bad)]
+        return given_up(self.scene)
+
+
+def given_up(scene: Scene) -> list[str]:
+    """What became a dead letter, or failed with a stack."""
+    bad = ("given up", "the handler failed")
+    services = ("watcher", "analyzer", "router", "notifier")
+    lines = [line["msg"] for service in services for line in scene.log(service)]
+    return [line for line in lines if line.startswith(bad)]
 
 
 async def _prepared(rollout: Rollout) -> None:
@@ -94,7 +98,8 @@ async def _prepared(rollout: Rollout) -> None:
     await rollout.visited(load)
 
 
-async def _everything_was_told_once(rollout: Rollout) -> None:
+async def everything_was_told_once(rollout: Rollout, steps: tuple[int, ...] = STEPS) -> None:
+    """On the public stream in order, with these steps for each revision, and as Kubernetes Events."""
     scene = rollout.scene
     last = (await scene.stage.api.get(rollout.canary))["status"]["serinus"]["seq"]
     events = await scene.listener.all(last, rollout.namespace)
@@ -105,7 +110,7 @@ async def _everything_was_told_once(rollout: Rollout) -> None:
             weights = []
         if event["type"] == "advanced" and "canary weight" in event["message"]:
             weights.append(event["weight"])
-            assert tuple(weights) == STEPS[: len(weights)], event
+            assert tuple(weights) == steps[: len(weights)], event
     assert all(before["at"] <= after["at"] for before, after in pairwise(events))
 
     def counted(found: Json) -> Counter[str]:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+from sandbox.scene import Scene
 from services.router import status
 from shared.runtime.metrics import VERSION
 from shared.wire.messages import SCHEMA
@@ -26,6 +27,12 @@ _EDITS: Final = (
     ("shared/runtime/metrics.py", f'VERSION: Final = "{VERSION}"\n', 'VERSION: Final = "99.0.0"\n'),
 )
 """File, what is there once, and what takes its place."""
+
+
+def offered(scene: Scene) -> None:
+    """As an image that the nodes of this scene know: `serinus:next`."""
+    folder = scene.stage.directory / TAG
+    scene.runner.images[f"serinus:{TAG}"] = folder if folder.exists() else grown(folder)
 
 
 def grown(folder: Path) -> Path:

@@ -1,21 +1,19 @@
-"""Others beside a canary, on the real API server: another provider's Canaries, a controller that writes ours, people and tools
-that apply the manifests again or scale the idle target.
+"""Others beside a canary, on the real API server: another provider's Canaries, people and tools that apply the manifests again
+or scale the idle target. A controller that writes ours is a scenario of `bench/scenarios/beside.py`.
 """
 
 import asyncio
-import contextlib
 import json
 from typing import Any
 
 import pytest
 
 from sandbox.application import Behaviour
-from sandbox.controlplane.api import ApiError, Json
+from sandbox.controlplane.api import Json
 from tests.e2e.casting import HELD, HELD_NEXT
 from tests.e2e.plays import Play, Programme, declared, lasting, play
 from tests.e2e.rollouts import Rollout, manifest, moved
-from tests.e2e.short import NEW, applied, beginning, canary, deployment, hook, phase, told
-from tests.recorded.moments import statuses
+from tests.e2e.short import NEW, applied, beginning, canary, deployment, hook, phase
 
 CHECK = "http://flagger-loadtester.test/gate/check"
 
@@ -45,40 +43,6 @@ async def another_providers(rollout: Rollout) -> None:
 async def _bytes(rollout: Rollout, path: str) -> str:
     """With its resourceVersion and all that the server notes of it."""
     return await rollout.scene.stage.api.text("GET", path)
-
-
-@lasting(240)
-async def foreign_writer(rollout: Rollout) -> None:
-    """What a Flagger 1.44 has written, put by a manager of its name into our Canary in the middle of a rollout."""
-    await applied(rollout, canary(interval="10s", stepWeight=25, spec={"progressDeadlineSeconds": 900}))
-    await rollout.initialized()
-    await rollout.release(NEW)
-    await phase(rollout, "Progressing", weight=25)
-    for recorded in statuses()[3:9]:
-        await _puts(rollout, recorded["status"])
-        await asyncio.sleep(1)  # as often as it would, only faster
-    reason = "another controller (flagger) writes this Canary"
-    await told(rollout, f"Holding {rollout.name}.{rollout.namespace}: {reason}")
-    held = await rollout.weights()
-    assert held in ([75, 25], [50, 50])
-    over = f"Resuming {rollout.name}.{rollout.namespace}: another controller (flagger) no longer writes this Canary"
-    await told(rollout, over, "Normal", timeout=200)
-    found = await rollout.scene.stage.api.get(rollout.canary)
-    assert found["status"]["canaryWeight"] == held[1], "where it stood"
-    await _succeeds(rollout)
-    assert len(beginning(rollout, "Holding")) == 1
-    numbers = [each["seq"] for each in rollout.scene.listener.of(rollout.namespace)]
-    assert numbers == list(range(1, len(numbers) + 1)), "no event lost or doubled"
-
-
-async def _puts(rollout: Rollout, status: Json) -> None:
-    """The whole status, as typed clients do; against the version that it has read."""
-    api = rollout.scene.stage.api
-    while True:
-        found = {**await api.get(rollout.canary), "status": status}
-        with contextlib.suppress(ApiError):  # somebody was faster: as it would, once more
-            await api.request("PUT", f"{rollout.canary}/status", body=found, query={"fieldManager": "flagger"})
-            return
 
 
 @lasting(150)

@@ -11,6 +11,8 @@ from typing import Final
 import pytest
 import pytest_asyncio
 
+from bench.scenarios.mixes import each_mix
+from bench.scenarios.upgrading import ORDER, TODAY
 from sandbox import installed
 from sandbox.controlplane.api import Json
 from sandbox.scene import Scene, opened
@@ -21,10 +23,7 @@ from tests.integration.bus_stage import process
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
 
-ORDER: Final = ("watcher", "analyzer", "router", "notifier")
-"""Up and then down in the same order, each service is once newer and once older than each other one."""
-
-TODAY, NEXT = "test", next_version.TAG
+NEXT = next_version.TAG
 _PODS: Final = f"/api/v1/namespaces/{installed.NAMESPACE}/pods"
 
 
@@ -73,7 +72,7 @@ async def serinus(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ins
     options = await keyring.options(behaviours=dict(BEHAVIOURS), settings={"SERINUS_DRAIN_SECONDS": "1"})
     async with AsyncExitStack() as stack:
         scene = await stack.enter_async_context(opened(directory, options, credentials=keyring.install))
-        scene.runner.images[f"serinus:{NEXT}"] = next_version.grown(directory / "next")
+        next_version.offered(scene)
         found = Installation(scene, keyring)
         stack.push_async_callback(found.releases.closed)
         await found.releases.begin()
@@ -81,10 +80,13 @@ async def serinus(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ins
 
 
 async def test_versions_come_and_go_service_by_service_and_all_at_once(serinus: Installation) -> None:
-    for tag in (NEXT, TODAY):
-        for service in ORDER:
-            await installed.image(serinus.scene.plane, serinus.scene.stage, service, tag)
-            await serinus.releases.go_on(2.0)
+    """Orders differ in the mixes of old and new that they pass, and each of the sixteen is seen here."""
+    newer: set[str] = set()
+    for service in each_mix(ORDER):
+        newer ^= {service}
+        tag = NEXT if service in newer else TODAY
+        await installed.image(serinus.scene.plane, serinus.scene.stage, service, tag)
+        await serinus.releases.go_on(1.0)
     for tag in (NEXT, TODAY):
         await serinus.apply(tag)
     await serinus.releases.go_on(5.0)

@@ -1,22 +1,20 @@
-"""Canaries that a Flagger 1.44 left, in each phase, taken over on the real API server: the recorded objects are made
-there anew, their status is Flagger's, and then the Canary becomes ours.
+"""What a Flagger 1.44 left, in each phase, goes on: the recorded objects are made anew on the real API server, their
+status is Flagger's, visitors come, and then the Canary becomes ours.
 """
 
 import asyncio
 import json
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
-import pytest
-
+from bench.scenarios.scenario import Outcome, Scenario, Watch, watched
 from sandbox.controlplane.api import Json
-from tests.e2e.plays import Play, Programme, declared, lasting
 from tests.e2e.rollouts import Rollout
 from tests.recorded.moments import objects
 
-TEN_INTERVALS = 100.0
-HASHES = ("lastAppliedSpec", "lastPromotedSpec", "trackedConfigs")
-COLLECTIONS = {
+TEN_INTERVALS: Final = 100.0
+_HASHES: Final = ("lastAppliedSpec", "lastPromotedSpec", "trackedConfigs")
+_COLLECTIONS: Final = {
     "ConfigMap": "/api/v1/namespaces/{}/configmaps",
     "Secret": "/api/v1/namespaces/{}/secrets",
     "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
@@ -24,94 +22,51 @@ COLLECTIONS = {
     "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers",
     "ApisixRoute": "/apis/apisix.apache.org/v2/namespaces/{}/apisixroutes",
 }
+_RATE: Final = 3.0
+"""Visitors a second: these take long."""
+RESTING: Final = ("initialized", "succeeded", "failed", "waiting", "waiting-promotion")
+"""A closed gate is a rest, too."""
+FINISHING: Final = ("promoting", "promoting-shifting", "finalising")
 
 
-@lasting(140)
-async def left_initialized(rollout: Rollout) -> None:
-    await _rests(rollout, "initialized")
-
-
-@lasting(140)
-async def left_succeeded(rollout: Rollout) -> None:
-    await _rests(rollout, "succeeded")
-
-
-@lasting(140)
-async def left_failed(rollout: Rollout) -> None:
-    await _rests(rollout, "failed")
-
-
-@lasting(140)
-async def left_waiting(rollout: Rollout) -> None:
-    await _rests(rollout, "waiting")
-
-
-@lasting(140)
-async def left_waiting_promotion(rollout: Rollout) -> None:
-    await _rests(rollout, "waiting-promotion")
-
-
-@lasting(120)
-async def left_progressing(rollout: Rollout) -> None:
-    """It goes on at 20 %, and up from there; the promotion is the first thing that a pod hears of."""
-    found = await _left(rollout, "progressing-20")
-    before = await _standing(rollout)
-    _approve(rollout)
-    await _ours(rollout)
-    shares = [(await rollout.weights())[1]]
-    while (await rollout.scene.stage.api.get(rollout.canary))["status"]["phase"] == "Progressing":
-        standing = await _standing(rollout)
-        carried = standing["revision"] == before["revision"]
-        assert not carried or {**standing, "weights": None} == {**before, "weights": None}
-        shares.append((await rollout.weights())[1])
-        await asyncio.sleep(1.0)
-    assert min(shares) == 20
-    await _succeeds(rollout, found)
-
-
-@lasting(90)
-async def left_promoting(rollout: Rollout) -> None:
-    await _finishes(rollout, "promoting")
-
-
-@lasting(90)
-async def left_shifting(rollout: Rollout) -> None:
-    await _finishes(rollout, "promoting-shifting")
-
-
-@lasting(90)
-async def left_finalising(rollout: Rollout) -> None:
-    await _finishes(rollout, "finalising")
-
-
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("play", declared(globals()), ids=str)
-async def test_what_flagger_left_goes_on(programme: Programme, play: Play[None]) -> None:
-    await programme.of(play)
-
-
-async def _rests(rollout: Rollout, moment: str) -> None:
+async def _rests(rollout: Rollout, watch: Watch, status: Json) -> None:
     """For ten intervals nothing is written but the Canary's status."""
-    status = await _left(rollout, moment)
     before = await _standing(rollout)
     await _ours(rollout)
+    watch.right()
     await asyncio.sleep(TEN_INTERVALS)  # the time is what is shown
     assert await _standing(rollout) == before
     found = (await rollout.scene.stage.api.get(rollout.canary))["status"]
-    assert {name: found[name] for name in ("phase", *HASHES)} == {name: status[name] for name in ("phase", *HASHES)}
+    assert {name: found[name] for name in ("phase", *_HASHES)} == {name: status[name] for name in ("phase", *_HASHES)}
 
 
-async def _finishes(rollout: Rollout, moment: str) -> None:
+async def _goes_on(rollout: Rollout, watch: Watch, status: Json) -> None:
+    """At the weight that the route shows, and up from there; the promotion is the first thing that a pod hears of."""
+    before, shares = await _standing(rollout), [(await rollout.weights())[1]]
+    rollout.scene.stage.loadtester.gates[f"{rollout.name}.{rollout.namespace}"] = True
+    await _ours(rollout)
+    while (await rollout.scene.stage.api.get(rollout.canary))["status"]["phase"] == "Progressing":
+        shares.append((await rollout.weights())[1])
+        standing = await _standing(rollout)
+        carried = standing["revision"] == before["revision"]
+        assert not carried or {**standing, "weights": None} == {**before, "weights": None}
+        await asyncio.sleep(1.0)
+    assert min(shares) == shares[0] == 20
+    await _succeeds(rollout, status)
+    watch.right()
+
+
+async def _finishes(rollout: Rollout, watch: Watch, status: Json) -> None:
     """Without another copy to the primary: its pods stay."""
-    status = await _left(rollout, moment)
     primary = (await _standing(rollout))["primary"]
     await _ours(rollout)
     await _succeeds(rollout, status)
+    watch.right()
     assert (await _standing(rollout))["primary"] == primary
 
 
 async def _succeeds(rollout: Rollout, status: Json) -> None:
-    canary = await rollout.over(timeout=200, heard=False)
+    canary = await rollout.over(timeout=200)
     assert canary["status"]["phase"] == "Succeeded"
     assert await rollout.weights() == [100, 0]
     assert canary["status"]["lastAppliedSpec"] not in {status["lastAppliedSpec"], status["lastPromotedSpec"]}
@@ -121,32 +76,28 @@ async def _left(rollout: Rollout, moment: str) -> Json:
     """The moment, made anew; answers the Canary's status. The provider is somebody else's until `_ours`."""
     api, namespace = rollout.scene.stage.api, rollout.namespace
     await rollout.scene.plane.kubectl("create", "ns", namespace)
-    recorded = [_bare(each, namespace) for each in objects(moment) if each["kind"] in {"Canary", *COLLECTIONS}]
+    recorded = [_bare(each, namespace) for each in objects(moment) if each["kind"] in {"Canary", *_COLLECTIONS}]
     canary = next(each for each in recorded if each["kind"] == "Canary")
-    status = canary.pop("status")
+    status: Json = canary.pop("status")
     canary["spec"]["provider"] = "istio"
     made = await api.create(rollout.canary.rpartition("/")[0], canary)
     for each in recorded:
-        if each["kind"] in COLLECTIONS:
+        if each["kind"] in _COLLECTIONS:
             for owner in each["metadata"].get("ownerReferences", ()):
                 owner["uid"] = made["metadata"]["uid"]
             each.pop("status", None)
-            await api.create(COLLECTIONS[each["kind"]].format(namespace), each)
+            await api.create(_COLLECTIONS[each["kind"]].format(namespace), each)
     await api.until(rollout.target, _settled())
     await api.until(f"{rollout.target}-primary", _settled(least=2))  # its autoscaler's minimum
-    current = await api.get(rollout.canary)
-    await api.request(
-        "PUT", f"{rollout.canary}/status", body={**current, "status": status}, query={"fieldManager": "flagger"}
-    )
-    found: Json = status
-    return found
+    body = {**await api.get(rollout.canary), "status": status}
+    await api.request("PUT", f"{rollout.canary}/status", body=body, query={"fieldManager": "flagger"})
+    return status
 
 
 def _bare(recorded: Json, namespace: str) -> Json:
     """As somebody would create it, in another namespace and under another host."""
-    made: dict[str, Any] = json.loads(
-        json.dumps(recorded).replace("podinfo.test.example.com", f"{namespace}.example.com")
-    )
+    text = json.dumps(recorded).replace("podinfo.test.example.com", f"{namespace}.example.com")
+    made: dict[str, Any] = json.loads(text)
     kept = ("name", "labels", "annotations", "ownerReferences")
     metadata = {key: value for key, value in made["metadata"].items() if key in kept}
     for address in ("clusterIP", "clusterIPs"):
@@ -183,5 +134,22 @@ def _settled(least: int = 0) -> Callable[[Json], bool]:
     return settled
 
 
-def _approve(rollout: Rollout) -> None:
-    rollout.scene.stage.loadtester.gates[f"{rollout.name}.{rollout.namespace}"] = True
+Goes = Callable[[Rollout, Watch, Json], Awaitable[None]]
+
+
+def _taken_over(moment: str, goes: Goes, seconds: int) -> Scenario:
+    async def act(rollout: Rollout) -> Outcome:
+        status = await _left(rollout, moment)
+        async with watched(rollout, rate=_RATE) as watch:
+            watch.begin()
+            await goes(rollout, watch, status)
+        return watch.outcome()
+
+    return Scenario(f"taken over {moment.replace('-', ' ')}", act, seconds=seconds)
+
+
+SCENARIOS = (
+    *(_taken_over(moment, _rests, 140) for moment in RESTING),
+    _taken_over("progressing-20", _goes_on, 120),
+    *(_taken_over(moment, _finishes, 90) for moment in FINISHING),
+)
