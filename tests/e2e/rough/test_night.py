@@ -15,6 +15,7 @@ import pytest_asyncio
 import yaml
 from nats import connect
 
+from bench.scenarios.scenario import watched, wrong
 from sandbox import installed
 from sandbox.controlplane.api import Json
 from sandbox.scene import Scene, opened
@@ -107,6 +108,17 @@ async def _garbage(scene: Scene) -> None:
     await until(lambda: any(line["msg"].startswith("given up NOTICE") for line in scene.log("notifier")))
 
 
+@pytest_asyncio.fixture(loop_scope="module")
+async def visitors(rollouts: list[Rollout]) -> AsyncIterator[None]:
+    """Of the two that stand at half, for as long as the test takes: each gets an answer."""
+    async with watched(*rollouts) as watch:
+        watch.begin()
+        yield
+        await watch.more()
+    assert wrong([("night", watch.outcome())]) == []
+
+
+@pytest.mark.usefixtures("visitors")
 async def test_everybody_hears_in_time_and_no_weight_moves(scene: Scene, rollouts: list[Rollout]) -> None:
     scene.stage.nats.kill()
     began = asyncio.get_running_loop().time()
@@ -125,6 +137,7 @@ async def test_everybody_hears_in_time_and_no_weight_moves(scene: Scene, rollout
         await _everything_was_told_once(rollout)
 
 
+@pytest.mark.usefixtures("visitors")
 async def test_a_bus_that_only_holds_its_breath_is_gone_too_and_the_rollback_needs_none(
     scene: Scene, rollouts: list[Rollout], on_duty: OnDuty
 ) -> None:
