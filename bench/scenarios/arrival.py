@@ -23,6 +23,7 @@ async def deployed(rollout: Rollout) -> Outcome:
     """Canaries are applied before there is anybody to read them; then Serinus comes, to a NATS that is empty."""
     scene = rollout.scene
     await installed.remove(scene.plane, scene.runner)
+    await scene.deaf()
     await scene.stage.nats.stop()
     scene.stage.nats.wipe()
     await scene.stage.nats.start()
