@@ -7,7 +7,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from bench.scenarios.scenario import Outcome, Scenario, Watch, watched
+from bench.scenarios.scenario import RATE, Outcome, Scenario, Watch, watched
 from sandbox.controlplane.api import Json
 from tests.e2e.rollouts import Rollout
 from tests.recorded.moments import objects
@@ -22,8 +22,6 @@ _COLLECTIONS: Final = {
     "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers",
     "ApisixRoute": "/apis/apisix.apache.org/v2/namespaces/{}/apisixroutes",
 }
-_RATE: Final = 3.0
-"""Visitors a second: these take long."""
 RESTING: Final = ("initialized", "succeeded", "failed", "waiting", "waiting-promotion")
 """A closed gate is a rest, too."""
 FINISHING: Final = ("promoting", "promoting-shifting", "finalising")
@@ -140,9 +138,10 @@ Goes = Callable[[Rollout, Watch, Json], Awaitable[None]]
 def _taken_over(moment: str, goes: Goes, seconds: int) -> Scenario:
     async def act(rollout: Rollout) -> Outcome:
         status = await _left(rollout, moment)
-        async with watched(rollout, rate=_RATE) as watch:
+        async with watched(rollout, rate=3.0 if goes is _rests else RATE) as watch:
             watch.begin()
             await goes(rollout, watch, status)
+            await watch.more()
         return watch.outcome()
 
     return Scenario(f"taken over {moment.replace('-', ' ')}", act, seconds=seconds)
