@@ -59,9 +59,10 @@ class Cluster:
         access: door.Cluster,
         manifests: list[tuple[Kind, Json]],
         drain: timedelta,
+        clock: JumpingClock | None = None,
     ) -> None:
         self.server, self.api, self.access, self.manifests = server, api, access, manifests
-        self.bus, self.clock = FakeBus(), JumpingClock()
+        self.bus, self.clock = FakeBus(), clock or JumpingClock()
         self.caches = Caches(access, followed(tracking=True))
         world = World({kind: Kept(self.caches, kind) for kind in WATCHED}, access, tracking=True)
         rules = Rules(
