@@ -14,6 +14,7 @@ from shared.kube.informer import Informer, Keep, Source, strip_managed_fields
 from shared.kube.json import Json
 from shared.kube.kinds import Kind
 from shared.kube.pace import PACE, Pace
+from shared.kube.turns import Turns
 
 OnChange = Callable[[Kind, Json | None, Json | None], None]
 """(kind, old, new); see shared.kube.store."""
@@ -43,12 +44,13 @@ class Caches:
         pace: Pace = PACE,
     ) -> None:
         """`namespaces` empty: all of them."""
+        source = Turns(cluster)
         self._informers: dict[Kind, dict[str, Informer]] = {}
         self._optional = {kind for kind, follow in kinds.items() if follow.optional}
         for kind, follow in kinds.items():
             self._informers[kind] = {
                 namespace: Informer(
-                    cluster,
+                    source,
                     kind,
                     namespace=namespace or None,
                     metadata_only=follow.metadata_only,
