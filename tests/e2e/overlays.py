@@ -35,7 +35,15 @@ def copied(folder: Path, overlay: str, named: str, settings: Mapping[str, str], 
     return folder
 
 
-async def small(plane: ControlPlane, stage: Stage) -> Path:
-    """As `installed.Credentials`: passwords as usual, and the overlay for small clusters."""
-    await installed.passwords(plane, stage)
-    return copied(stage.directory / "small", "small", "apisix", {}, "serinus-nats", "flagger-prometheus")
+def around(overlay: str, *absent: str) -> installed.Credentials:
+    """Passwords as usual, and an overlay with rights over the cluster."""
+
+    async def credentials(plane: ControlPlane, stage: Stage) -> Path:
+        await installed.passwords(plane, stage)
+        return copied(stage.directory / overlay, overlay, "apisix", {}, "flagger-prometheus", *absent)
+
+    return credentials
+
+
+small: Final = around("small", "serinus-nats")
+own_nats: Final = around("own-nats")

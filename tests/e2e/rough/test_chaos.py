@@ -1,7 +1,7 @@
 """Processes die at random moments of many rollouts, again and again; then the API server does, and the bus loses its disk.
 
 What was told is compared in three places that know nothing of each other: the public stream, Kubernetes Events and
-the receiver that stands for Slack.
+the receiver that stands for Slack. The bus is somebody's own: the installation is that of `k8s/overlays/own-nats`.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from sandbox.controlplane.api import Json
 from sandbox.receiver import Post
 from sandbox.scene import Scene, opened
 from sandbox.stage import SLACK, Options
+from tests.e2e import overlays
 from tests.e2e.rollouts import Rollout, analysis
 from tests.e2e.short import NEW, applied, beginning, canary, phase, told
 
@@ -42,7 +43,7 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
             "SERINUS_DRAIN_SECONDS": "2",
         },
     )
-    async with opened(tmp_path_factory.mktemp("chaos"), options) as scene:
+    async with opened(tmp_path_factory.mktemp("chaos"), options, credentials=overlays.own_nats) as scene:
         yield scene
 
 
