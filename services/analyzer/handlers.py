@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from services.analyzer import comparing, evidence, policy, weighing
+from services.analyzer import comparing, evidence, policy, shifting, weighing
 from services.analyzer.policy import Answer, Reply, Sightings
 from services.analyzer.ports import Hooks, Markers, Meter, Outbox, Prometheus
 from shared.bus.markers import State
@@ -87,6 +87,7 @@ class Analyzer:
         for group in await _together(
             self._call_all(tick, numbered[first:after]),
             self._measure(question),
+            self._follow(question),
             self._compare(question),
             self._look(question.providers),
         ):
@@ -137,6 +138,14 @@ class Analyzer:
         if question.evidence and seen:
             checks.append(evidence.judge_evidence(question, question.evidence, seen, checks))
         return checks
+
+    async def _follow(self, question: Question) -> list[Check]:
+        asked = question.evidence
+        if asked is None or asked.shift is None:
+            return []
+        return shifting.judge_shift(
+            question, asked.shift, await self.prometheus.rows(asked.provider, asked.shift.query)
+        )
 
     async def _compare(self, question: Question) -> list[Check]:
         asked, now = question.comparison, self.clock.now()

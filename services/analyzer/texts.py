@@ -175,6 +175,14 @@ def mixed(question: Question, reason: str) -> str:
     return f"{_target(question)}: {reason}"
 
 
+def behind(question: Question, weight: int, own: float, every: float, gateway: str) -> str:
+    """Ours."""
+    return (
+        f"{_target(question)} has {own:.0f} of {every:.0f} requests where its weight is {weight}%: "
+        f"{f'gateway {gateway}' if gateway else 'the gateway'} doesn't follow its route"
+    )
+
+
 def worse(question: Question, compared: Compared) -> str:
     """Ours."""
     canary, primary = compared.canary, compared.primary

@@ -7,8 +7,8 @@ import math
 from datetime import datetime, timedelta
 from typing import Final
 
-from services.router.rollout.spec import Spec, next_move
-from services.router.rollout.state import PendingTick, Purpose, Stage
+from services.router.rollout.spec import Spec, next_move, weight_before
+from services.router.rollout.state import BEHIND, PendingTick, Purpose, Stage
 from services.router.scene import BUILTIN, Scene
 from shared.canary import queries
 from shared.canary.resource import seconds
@@ -17,6 +17,12 @@ from shared.wire import messages as wire
 _STRICTEST_FIRST: Final = (wire.NoData.FAIL, wire.NoData.HOLD, wire.NoData.IGNORE)
 MOST_STEPS: Final = 100
 """Weights are whole percents, so more steps are only those of somebody who wrote thousands of iterations."""
+
+LATELY: Final = timedelta(seconds=30)
+"""What shows where the gateway is now: a scrape, whose page may be 15 s old, is somewhere in it."""
+FOLLOWS: Final = timedelta(seconds=60)
+"""Until then a gateway may still be on its way: 5 s until it knows the weight, 15 s until its page shows it, 30 s until
+that is scraped. After that people are told."""
 
 
 def steps(spec: Spec) -> int:
@@ -54,6 +60,27 @@ def asked(scene: Scene, tick: PendingTick) -> wire.Evidence | None:
         least=wanted or 1,
         no_data=next((each for each in _STRICTEST_FIRST if each in policies), wire.NoData.FAIL),
         first_after=first_after(scene.state.weight, scene.workers),
+        shift=_shift(scene, tick.due - started),
+    )
+
+
+def _shift(scene: Scene, passed: timedelta) -> wire.Shift | None:
+    """What tells this step's weight from the one before. The first weight needs none: any request of the canary's own
+    shows it. Where cookies keep clients on the primary, no weight is anybody's share."""
+    spec, state = scene.canary.spec, scene.state
+    before = weight_before(spec, state.weight)
+    if before == 0 or not scene.routed or spec.primary_cookie:
+        return None
+    told = any(notice.startswith(BEHIND) for notice in state.noticed)
+    lately = min(max(passed, timedelta(seconds=1)), LATELY)
+    return wire.Shift(
+        query=queries.shares(scene.route, queries.window(lately)),
+        canary=queries.node_pattern(scene.nodes),
+        primary=queries.node_pattern(scene.primary),
+        weight=state.weight,
+        before=before,
+        workers=scene.workers,
+        overdue=state.step_ticks > 0 and passed >= FOLLOWS and not told,
     )
 
 

@@ -120,6 +120,11 @@ def latencies(route_regex: str, since: str) -> str:
     return f"sum by (node, le) ({_grown_anew(_series(f'{_LATENCY}_bucket', route_regex, _UPSTREAM), since)})"
 
 
+def shares(route_regex: str, since: str) -> str:
+    """Requests of the whole route since then by `node`, each gateway (`instance`) for itself."""
+    return f"sum by (instance, node) ({_grown(_series(_STATUS, route_regex), since)})"
+
+
 def evidence(route_regex: str, node_regex: str, since: str) -> str:
     """How many requests the canary itself answered within the last `since`."""
     return f"sum({_grown(_series(_STATUS, route_regex, _node(node_regex)), since)})"

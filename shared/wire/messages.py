@@ -141,6 +141,18 @@ class Metric(Model):
     )
 
 
+class Shift(Model):
+    """Has the gateway taken in the weight of this step? Judged by what each gateway counted of either side lately."""
+
+    query: str = Field(description="Requests by `instance` and `node`.")
+    canary: str = Field(description="Pattern of the canary's node labels.")
+    primary: str = Field(description="Pattern of the primary's.")
+    weight: int = Field(description="Percent, as written.")
+    before: int = Field(description="The weight of the step before: what a gateway shows that doesn't follow.")
+    workers: int = Field(default=1, description="Worker processes, each of which may be one request behind.")
+    overdue: bool = Field(default=False, description="It should have followed by now, and nobody was told yet.")
+
+
 class Evidence(Model):
     """Did the canary's own nodes answer anything since this step's weight was applied?"""
 
@@ -157,6 +169,7 @@ class Evidence(Model):
         default=None,
         description="Requests that the gateway's round robin may give to the primary before the canary's first.",
     )
+    shift: Shift | None = Field(default=None, description="From a rollout's second weight on.")
 
 
 class Comparison(Model):

@@ -13,7 +13,11 @@ import pytest
 from sandbox.application import Behaviour
 from sandbox.gateway.server import METRICS_PATH
 from sandbox.prometheus import Prometheus, Target
+from services.analyzer import samples, shifting
+from services.analyzer.policy import Row
+from services.analyzer.shifting import Division
 from shared.canary import queries
+from shared.wire.messages import Shift
 from tests.unit.sandbox.objects import CANARY_IP, CANARY_POD, endpoints, split
 from tests.unit.sandbox.world import CANARY, World, world
 
@@ -35,6 +39,11 @@ class Asker:
         async with self._session.get(f"{self._url}/api/v1/query", params={"query": query}) as answer:
             result = (await answer.json())["data"]["result"]
         return float(result[0]["value"][1]) if result else None
+
+    async def shares(self, query: str) -> tuple[Row, ...]:
+        """As the analyzer reads them."""
+        async with self._session.get(f"{self._url}/api/v1/query", params={"query": query}) as answer:
+            return samples.rows_of((await answer.json())["data"]["result"])
 
     async def becomes(self, query: str, wanted: float) -> None:
         last: float | None = None
@@ -83,6 +92,30 @@ async def test_a_failing_canary_shows_in_its_own_numbers_only(
     assert mixed == pytest.approx(98.2)  # and would never see it in these
     assert latency is not None
     assert 0 < latency < 500
+
+
+async def test_a_gateway_that_does_not_follow_is_seen_and_one_that_does_is_believed(prometheus: Prometheus) -> None:
+    asked = Shift(
+        query=queries.shares(ROUTE, "20s"),
+        canary=queries.node_pattern([CANARY_POD]),
+        primary=queries.node_pattern(["10.128.0.11"]),
+        weight=20,
+        before=10,
+    )
+    async with world("3.18.0", refresh_interval=0.2) as found, aiohttp.ClientSession() as session:
+        asker = Asker(prometheus.url, session)
+        prometheus.scrape([target(found)])
+        found.apply(split(90, 10))
+        await found.load(REQUESTS)
+        await asker.becomes(queries.evidence_of_route(ROUTE, "20s"), REQUESTS)
+        [(_, division)] = shifting.divided(asked, await asker.shares(asked.query)).items()
+        assert (division, shifting.behind(asked, division)) == (Division(OF_CANARY, REQUESTS), True)
+
+        found.apply(split(80, 20))
+        await found.load(4 * REQUESTS)
+        await asker.becomes(queries.evidence_of_route(ROUTE, "1m"), 5 * REQUESTS)
+        [(_, division)] = shifting.divided(asked, await asker.shares(asked.query)).items()
+        assert not shifting.behind(asked, division), division
 
 
 async def test_a_canary_that_nobody_can_reach_is_charged_too(prometheus: Prometheus) -> None:

@@ -7,7 +7,7 @@ from services.router.rollout.context import Context, Step
 from services.router.rollout.inputs import Kind, Outcome
 from services.router.rollout.reach import routed
 from services.router.rollout.spec import first_gates, gate, next_move
-from services.router.rollout.state import Hold, Phase, Purpose, Stage, State
+from services.router.rollout.state import BEHIND, Hold, Phase, Purpose, Stage, State
 from services.router.rollout.steps import (
     GRACE,
     forget,
@@ -106,7 +106,7 @@ def _advanced(c: Context, state: State, drafts: tuple[Draft, ...]) -> Step:
     move = next_move(c.spec, state.weight, state.iterations, begun=state.stage is Stage.JUDGING)
     if move is None:
         return promoting.copied(c, state, drafts)
-    state = forget(state, "gate:", "open:")
+    state = forget(state, "gate:", "open:", BEHIND)
     state = replace(state, phase=Phase.PROGRESSING, weight=move.weight, iterations=move.iterations)
     return _judging(c, state, (*drafts, texts.advanced(c.spec, move)))
 

@@ -131,6 +131,14 @@ def next_weight(spec: Spec, current: int) -> int | None:
     return min(rising) if rising else None
 
 
+def weight_before(spec: Spec, weight: int) -> int:
+    """The weight of the step before, by the plan; 0 where this is the first."""
+    found = 0
+    while (higher := next_weight(spec, found)) is not None and higher < weight:
+        found = higher
+    return found
+
+
 def next_promotion_weight(spec: Spec, current: int) -> int:
     """The canary's weight after one more step of traffic back to the promoted primary; 0 ends it."""
     return max(current - spec.promotion_step, 0) if spec.promotion_step > 0 else 0

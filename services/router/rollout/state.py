@@ -149,6 +149,9 @@ class State:
     """Manager to whom the idle target's number of replicas was left."""
 
 
+BEHIND = "note:weight:"
+"""Beginning of the notice that a gateway doesn't follow this step's weight."""
+
 TAKEN_OVER = "taken-over"
 """Stands for the id of a copy that another controller made: the primary carries it as long as it looks like it."""
 

@@ -25,6 +25,7 @@ from tests.unit.analyzer.asked import (
     tick,
 )
 from tests.unit.analyzer.test_comparing import ASKED, BAD
+from tests.unit.analyzer.test_shifting import BEFORE, SHIFT
 from tests.unit.analyzer.world import World
 from tests.unit.router.stage import UNREADY, Stage, initialized, progressing, spec
 
@@ -127,6 +128,10 @@ SCENES: Final[dict[str, Scene]] = {
     "the canary itself answered fewer requests": Scene(
         asked={"metrics": (success_rate(),), "evidence": EVIDENCE.model_copy(update={"least": 200})},
         answers={"rate": Answer(value=100.0), "own": Answer(value=50.0)},
+    ),
+    "the gateway divides requests as": Scene(
+        asked={"metrics": (success_rate(),), "evidence": EVIDENCE.model_copy(update={"shift": SHIFT})},
+        answers={"shares": Answer(rows=BEFORE)},
     ),
     "no values for one with `noData: hold`": Scene(
         asked={"metrics": (success_rate(no_data="hold"),)}, answers={"rate": Answer()}

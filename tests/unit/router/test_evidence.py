@@ -10,7 +10,7 @@ import pytest
 from services.router import evidence, parse, questions
 from services.router.evidence import alpha_of_a_look, steps
 from services.router.found import Found, RouteFound
-from services.router.rollout.spec import Spec
+from services.router.rollout.spec import Spec, weight_before
 from services.router.rollout.state import PendingTick, Phase, Purpose, Stage, State
 from services.router.scene import Scene
 from shared.canary import queries
@@ -144,3 +144,72 @@ def test_failures_are_asked_apart_and_latency_may_be_the_workloads_own() -> None
     assert 'type="upstream"' in duration.query
     assert 'type="upstream"' in duration.fallback
     assert duration.blame is None
+
+
+def at(weight: int, *, passed: float = 60, ticks: int = 1, noticed: tuple[str, ...] = (), **analysis: Any) -> Scene:
+    """A step of this weight that was taken so many seconds before its tick."""
+    state = replace(
+        STATE, weight=weight, step_started=DUE - timedelta(seconds=passed), step_ticks=ticks, noticed=noticed
+    )
+    return scene(state, 4, **analysis)
+
+
+def shift(made: Scene) -> wire.Shift | None:
+    asked = evidence.asked(made, TICK)
+    assert asked is not None
+    return asked.shift
+
+
+def test_from_the_second_weight_on_the_gateway_must_show_it() -> None:
+    assert shift(at(10)) is None, "any request of the canary's own shows the first"
+    assert shift(at(20, ticks=0)) == wire.Shift(
+        query=queries.shares(queries.route_pattern(["test_podinfo-podinfo-canary_method"]), "30s"),
+        canary=queries.node_pattern(["10.0.0.9"]),
+        primary=queries.node_pattern(["10.0.0.1"]),
+        weight=20,
+        before=10,
+        workers=4,
+    )
+
+
+def test_a_gateways_numbers_count_from_the_moment_of_the_weight_on() -> None:
+    found = shift(at(20, passed=10))
+    assert found is not None
+    assert "[10s:1s]" in found.query
+
+
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        (at(20, passed=59), False),
+        (at(20, passed=60), True),
+        (at(20, passed=600, ticks=0), False),  # a long interval's first look
+        (at(20, passed=90, noticed=("note:weight:podinfo.test has …",)), False),
+    ],
+)
+def test_people_are_told_once_when_it_takes_too_long(made: Scene, expected: bool) -> None:
+    found = shift(made)
+    assert found is not None
+    assert found.overdue is expected
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        at(20, sessionAffinity={"cookieName": "c", "primaryCookieName": "p"}),  # clients stay where they are
+        at(100, stepWeight=0, iterations=3),  # everybody was switched over: any request shows it
+    ],
+)
+def test_where_a_weight_is_nobodys_share_it_is_not_looked_for(made: Scene) -> None:
+    assert shift(made) is None
+
+
+@pytest.mark.parametrize(
+    ("spec", "weight", "expected"),
+    [
+        (_spec(10, most=50), 10, 0), (_spec(10, most=50), 30, 20), (_spec(weights=(1, 5, 50)), 50, 5), (_spec(10), 35, 30),
+        (_spec(), 100, 0),
+    ],
+)  # fmt: skip
+def test_the_weight_before_is_the_plans(spec: Spec, weight: int, expected: int) -> None:
+    assert weight_before(spec, weight) == expected

@@ -3,7 +3,7 @@
 import pytest
 
 from services.router.rollout.inputs import Check, Judged, Kind, Outcome
-from services.router.rollout.state import Phase
+from services.router.rollout.state import BEHIND, Phase
 from tests.unit.router.stage import Stage, progressing
 
 WHY = "canary failed 80 of 100 requests, primary 9 of 909"
@@ -41,3 +41,24 @@ def test_what_a_check_says_beside_its_outcome_is_told_once(outcome: Outcome) -> 
     assert lint.note not in play.judge(outcome, lint).heard()
     again = Check("evidence", Kind.EVIDENCE, outcome, "", "another sentence")
     assert again.note in play.judge(outcome, again).heard()
+
+
+def test_a_gateway_that_does_not_follow_is_told_of_once_a_step() -> None:
+    play = progressing().judge()
+    late = Check(
+        "weight", Kind.EVIDENCE, Outcome.HOLD, "", "podinfo.test has 10 of 100 requests where its weight is 20%"
+    )
+    play.judge(Outcome.HOLD, late)
+    assert any(notice.startswith(BEHIND) for notice in play.state.noticed)
+    assert late.note in play.heard()
+    play.judge()
+    assert not any(notice.startswith(BEHIND) for notice in play.state.noticed), "the next step may say so again"
+
+
+def test_a_weight_that_never_arrives_ends_at_the_deadline() -> None:
+    play = progressing().judge()
+    late = Check("weight", Kind.EVIDENCE, Outcome.HOLD)
+    while play.state.phase is Phase.PROGRESSING:
+        play.judge(Outcome.HOLD, late)
+        assert play.state.weight in {0, 20}
+    assert "Rolling back podinfo.test progress deadline exceeded without fresh numbers for weight" in play.heard()
