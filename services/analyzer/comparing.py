@@ -22,6 +22,7 @@ from shared.wire.messages import (
     Outcome,
     Purpose,
     Question,
+    Sides,
     Verdict,
 )
 
@@ -70,7 +71,7 @@ def judge_latency(question: Question, asked: Comparison, query: str, answer: Ans
     """Are more of the canary's requests slow, by the bound that nine in ten of the primary's keep?"""
     if answer.fault:
         return _unanswered(LATENCY, query, answer, MetricSource.DURATION)
-    sides = _buckets(asked.canary, answer.rows), _buckets(asked.primary, answer.rows)
+    sides = buckets(asked.canary, answer.rows), buckets(asked.primary, answer.rows)
     every = [max((bucket.requests for bucket in side), default=0.0) for side in sides]
     if min(every) < asked.least:
         counted = (Counts(0, requests) for requests in every)
@@ -112,7 +113,7 @@ def next_look(glance: Glance, now: datetime) -> datetime | None:
     return due if due < glance.tick.due else None
 
 
-def failures(asked: Comparison, rows: Iterable[Row]) -> tuple[Counts, Counts]:
+def failures(asked: Sides, rows: Iterable[Row]) -> tuple[Counts, Counts]:
     """Canary's and primary's failed requests. What has no node was never on either side."""
     return _failures(asked.canary, rows := tuple(rows)), _failures(asked.primary, rows)
 
@@ -124,7 +125,8 @@ def _failures(nodes: str, rows: Iterable[Row]) -> Counts:
     )
 
 
-def _buckets(nodes: str, rows: Iterable[Row]) -> list[Bucket]:
+def buckets(nodes: str, rows: Iterable[Row]) -> list[Bucket]:
+    """The latency histogram of these nodes, from its lowest bound up."""
     found: dict[float, float] = {}
     for row in rows:
         if re.fullmatch(nodes, row.labels.get("node", "")):

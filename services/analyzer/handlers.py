@@ -8,11 +8,12 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from services.analyzer import comparing, evidence, policy, shifting, weighing
+from services.analyzer import comparing, draining, evidence, policy, shifting, weighing
 from services.analyzer.policy import Answer, Reply, Sightings
 from services.analyzer.ports import Hooks, Markers, Meter, Outbox, Prometheus
 from shared.bus.markers import State
@@ -20,7 +21,7 @@ from shared.canary import queries
 from shared.errors import RetryLater
 from shared.runtime.clock import Clock
 from shared.wire import subjects
-from shared.wire.messages import Check, Evidence, Glance, Hook, Metric, Outcome, Provider, Question, Tick
+from shared.wire.messages import Check, Evidence, Glance, Hook, Metric, Outcome, Provider, Question, Tick, Verdict
 
 Result = TypeVar("Result")
 
@@ -63,19 +64,42 @@ class Analyzer:
         _log.info("judged %s: %s", verdict.purpose, verdict.outcome, extra={"checks": len(verdict.checks)})
 
     async def on_glance(self, glance: Glance) -> None:
-        """Ends a rollout whose canary is plainly broken, or has NATS hold the next look. Raises RetryLater."""
-        now, asked = self.clock.now(), glance.comparison
+        """Ends a rollout whose canary is plainly broken, or a drain when nothing reaches it any more, or has NATS hold
+        the next look. Raises RetryLater."""
+        now = self.clock.now()
         if now >= glance.tick.due:
             return  # the tick sees the same
-        query = comparing.status_query(asked, now)
-        verdict = comparing.aborted(glance, query, await self.prometheus.rows(asked.provider, query), self.judged_by)
+        verdict = await (self._drained(glance, now) if glance.drain else self._broken(glance, now))
         namespace, name = glance.canary.namespace, glance.canary.name
         if verdict:
             subject = subjects.inbox(namespace, name)
             await self.outbox.publish(subject, verdict, stream=subjects.INBOX_STREAM, message_id=verdict.id)
-            _log.info("aborted: %s", verdict.abort)
+            _log.info("between ticks: %s", verdict.abort or verdict.checks[0].reason)
         elif due := comparing.next_look(glance, self.clock.now()):
             await self.outbox.glance(namespace, name, glance, due, next_one=True)
+
+    async def _broken(self, glance: Glance, now: datetime) -> Verdict | None:
+        asked = glance.comparison
+        query = comparing.status_query(asked, now)
+        return comparing.aborted(glance, query, await self.prometheus.rows(asked.provider, query), self.judged_by)
+
+    async def _drained(self, glance: Glance, now: datetime) -> Verdict | None:
+        asked = glance.comparison
+        if not draining.shown(asked, now):
+            return None
+        slowest = draining.slowest(asked, await self.prometheus.rows(asked.provider, draining.latency_query(asked)))
+        if slowest is None or not draining.shown(asked, now, slowest):
+            return None
+        query = draining.request_query(asked, slowest)
+        return draining.over(glance, query, await self.prometheus.rows(asked.provider, query), self.judged_by)
+
+    async def _left(self, question: Question) -> list[Check]:
+        """At the end of a drain. Numbers of a time before it say nothing, so after a short one nobody is asked."""
+        asked = question.drain
+        if asked is None or not draining.shown(asked, self.clock.now()):
+            return []
+        query = draining.request_query(asked)
+        return draining.at_the_end(question, asked, query, await self.prometheus.rows(asked.provider, query))
 
     async def _checks(self, tick: Tick) -> list[Check]:
         question = tick.question
@@ -89,6 +113,7 @@ class Analyzer:
             self._measure(question),
             self._follow(question),
             self._compare(question),
+            self._left(question),
             self._look(question.providers),
         ):
             checks += group

@@ -183,6 +183,14 @@ def behind(question: Question, weight: int, own: float, every: float, gateway: s
     )
 
 
+def undrained(question: Question, requests: float, seconds: int) -> str:
+    """Ours."""
+    return (
+        f"{_target(question)} is scaled down although it had {requests:.0f} requests in the last {seconds}s, without a "
+        "weight: the gateway doesn't follow its route, or clients hold on to connections"
+    )
+
+
 def worse(question: Question, compared: Compared) -> str:
     """Ours."""
     canary, primary = compared.canary, compared.primary

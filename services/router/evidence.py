@@ -42,12 +42,19 @@ def alpha_of_a_look(alpha: float, *, steps: int, comparisons: int, looks: int) -
     return alpha / steps / comparisons / ((looks + 1) * (looks + 2))
 
 
+def relied_on(scene: Scene) -> bool:
+    """Has the Canary builtin checks, or says how many requests a step needs?"""
+    analysis = scene.canary.model.analysis
+    wanted = analysis.min_requests if analysis else None
+    return wanted is not None or any(metric.name in BUILTIN for metric in scene.metrics)
+
+
 def asked(scene: Scene, tick: PendingTick) -> wire.Evidence | None:
-    """Only where the Canary relies on builtin checks, or says how many requests a step needs."""
+    """Only where the Canary relies on the gateway's numbers."""
+    if not relied_on(scene):
+        return None
     wanted = scene.canary.model.analysis.min_requests if scene.canary.model.analysis else None
     policies = {wire.NoData(metric.no_data) for metric in scene.metrics if metric.name in BUILTIN}
-    if not policies and wanted is None:
-        return None
     started = scene.state.step_started or tick.due
     since = queries.window(max(tick.due - started, timedelta(seconds=1)))
     query, nodes_query, route_query = scene.counted.evidence(since)
@@ -105,7 +112,7 @@ def comparison(scene: Scene, tick: PendingTick) -> wire.Comparison | None:
         looks=scene.state.step_ticks,
     )
     since = max(step, began + timedelta(seconds=seconds(compare.warmup)))
-    made = _sides(scene, since, alpha=alpha, floor=compare.floor)
+    made = _comparison(scene, since, alpha=alpha, floor=compare.floor)
     return made.model_copy(update={"latency_floor": compare.latency_floor / 100, "least": compare.min_sample})
 
 
@@ -122,18 +129,21 @@ def glance(scene: Scene, tick: PendingTick) -> wire.Glance | None:
         id=f"glance/{scene.canary.spec.uid}/{tick.seq}",
         canary=scene.canary.ref,
         tick=named,
-        comparison=_sides(scene, step, alpha=wanted.alpha / steps(scene.canary.spec), floor=wanted.floor),
+        comparison=_comparison(scene, step, alpha=wanted.alpha / steps(scene.canary.spec), floor=wanted.floor),
         every_seconds=max(seconds(wanted.every), 1.0),
     )
 
 
-def _sides(scene: Scene, since: datetime, *, alpha: float, floor: float) -> wire.Comparison:
-    return wire.Comparison(
+def _comparison(scene: Scene, since: datetime, *, alpha: float, floor: float) -> wire.Comparison:
+    return wire.Comparison(**dict(sides(scene, since)), alpha=alpha, floor=floor / 100)
+
+
+def sides(scene: Scene, since: datetime) -> wire.Sides:
+    """Canary and primary, by the names under which the gateway counts them."""
+    return wire.Sides(
         provider=wire.Provider(address=scene.server),
         route=scene.route,
         canary=queries.node_pattern(scene.nodes),
         primary=queries.node_pattern(scene.primary),
         since=since,
-        alpha=alpha,
-        floor=floor / 100,
     )

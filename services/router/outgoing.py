@@ -11,7 +11,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from services.router import evidence, notices, questions, status
+from services.router import drain, evidence, notices, questions, status
 from services.router.notices import Publication
 from services.router.parse import Canary
 from services.router.ports import Bus
@@ -94,7 +94,7 @@ class Outgoing:
             self._armed.pop(uid, None)
             return
         question = questions.question(scene, tick)
-        glance = evidence.glance(scene, tick)
+        glance = evidence.glance(scene, tick) or drain.glance(scene, tick)
         asked = question.model_dump_json() + (glance.model_dump_json() if glance else "")
         digest = hashlib.sha256(asked.encode()).hexdigest()[:16]
         if self._armed.get(uid) == (tick.seq, digest) or (tick.due <= now and await self._under_way(canary, tick.seq)):

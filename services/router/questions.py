@@ -12,7 +12,7 @@ from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import ValidationError
 
-from services.router import evidence, parse
+from services.router import drain, evidence, parse
 from services.router.parse import Canary
 from services.router.revision import webhook_checksum
 from services.router.rollout.spec import first_gates, gate
@@ -49,6 +49,7 @@ class _Asked(TypedDict, total=False):
     evidence: wire.Evidence | None
     comparison: wire.Comparison | None
     providers: tuple[wire.Provider, ...]
+    drain: wire.Sides | None
 
 
 def _asked(scene: Scene, tick: PendingTick) -> _Asked:
@@ -70,7 +71,7 @@ def _asked(scene: Scene, tick: PendingTick) -> _Asked:
         case Purpose.POST_ROLLOUT:
             return {"hooks": parse.hooks(model, "post-rollout")}
         case Purpose.TIMER:
-            return {}
+            return {"drain": drain.asked(scene, tick)}
 
 
 def payload(canary: Canary, phase: Phase, configs: Mapping[str, str] | None, revision: str) -> wire.HookPayload:

@@ -54,8 +54,8 @@ class RouterSettings(BusSettings, KubeSettings, ServiceSettings):
     drain_seconds: float = Field(
         default=10.0,
         ge=0,
-        description="Seconds that a side keeps its replicas after its weight went to zero; gateways lag behind. 10 s "
-        "is the shortest pause that Flagger leaves.",
+        description="Seconds that a side keeps its replicas after its weight went to zero, at most; gateways lag behind. 10 s "
+        "is the shortest pause that Flagger leaves. From 35 s on the gateway's numbers may end it earlier.",
     )
     sweep_seconds: float = Field(
         default=5.0,

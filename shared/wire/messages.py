@@ -172,14 +172,19 @@ class Evidence(Model):
     shift: Shift | None = Field(default=None, description="From a rollout's second weight on.")
 
 
-class Comparison(Model):
-    """Canary against primary, by what the gateway counted of either since a moment. Floors are parts of 1."""
+class Sides(Model):
+    """Canary and primary, as the gateway counts them, and the moment from which on that is asked about."""
 
     provider: Provider
     route: str = Field(description="Pattern of the route label.")
     canary: str = Field(description="Pattern of the canary's node labels.")
     primary: str = Field(description="Pattern of the primary's.")
     since: datetime
+
+
+class Comparison(Sides):
+    """Canary against primary, by what the gateway counted of either since a moment. Floors are parts of 1."""
+
     alpha: float = Field(description="What this one question may risk.")
     floor: float = Field(description="By how much the canary may fail more (compared), or at all (glanced at).")
     latency_floor: float = Field(default=1.0, description="By how much more of its requests may be slow.")
@@ -215,6 +220,9 @@ class Question(Model):
     evidence: Evidence | None = None
     comparison: Comparison | None = None
     providers: tuple[Provider, ...] = Field(default=(), description="Of purpose `providers`: who must answer.")
+    drain: Sides | None = Field(
+        default=None, description="Of a timer that ends a drain: told if the canary still has requests."
+    )
     failed_before: int = Field(default=0, description="failedChecks when the question was asked; for texts only.")
 
 
@@ -236,14 +244,18 @@ class Tick(Message):
 
 
 class Glance(Message):
-    """A look between two ticks, which can end the rollout and nothing else. Router → (held by NATS) → analyzer, which
-    has NATS hold the next one, until the tick is due."""
+    """A look between two ticks, which can end a rollout, or a drain, and nothing else. Router → (held by NATS) →
+    analyzer, which has NATS hold the next one, until the tick is due."""
 
     kind: Literal["glance"] = "glance"
     canary: CanaryRef
     tick: TickId = Field(description="The tick that is waited for: only while that is so a glance means anything.")
     comparison: Comparison
     every_seconds: float
+    drain: bool | None = Field(
+        default=None,
+        description="True where the canary has lost its traffic: the timer is over when nothing reaches it.",
+    )
 
 
 class Outcome(StrEnum):

@@ -36,13 +36,21 @@ class Numbers:
     """A Prometheus with one answer, which may change."""
 
     failed: int = 0
+    canary: int = 100
     url: str = ""
     asked: list[str] = field(default_factory=list)
 
     async def answer(self, request: web.BaseRequest) -> web.Response:
         self.asked.append(request.query["query"])
-        counted = [("10.0.0.7", "500", self.failed), ("10.0.0.7", "200", 100 - self.failed), ("10.0.0.1", "200", 900)]
-        result = [{"metric": {"node": node, "code": code}, "value": [0, str(n)]} for node, code, n in counted]
+        counted = [
+            ("10.0.0.7", "500", self.failed),
+            ("10.0.0.7", "200", self.canary - self.failed),
+            ("10.0.0.1", "200", 900),
+        ]
+        if "latency" in self.asked[-1]:
+            result = [{"metric": {"node": "10.0.0.7", "le": le}, "value": [0, "100"]} for le in ("10", "+Inf")]
+        else:
+            result = [{"metric": {"node": node, "code": code}, "value": [0, str(n)]} for node, code, n in counted]
         return web.json_response({"status": "success", "data": {"resultType": "vector", "result": result}})
 
 
@@ -57,11 +65,11 @@ async def numbers() -> AsyncIterator[Numbers]:
     await runner.cleanup()
 
 
-def look(numbers: Numbers, seq: int, due: timedelta) -> Glance:
+def look(numbers: Numbers, seq: int, due: timedelta, *, drain: bool | None = None) -> Glance:
     now = datetime.now(UTC)
     comparison = Comparison(
         provider=Provider(address=numbers.url), route="r", canary="10[.]0[.]0[.]7", primary="10[.]0[.]0[.]1",
-        since=now - timedelta(seconds=30), alpha=0.001, floor=0.1,
+        since=now - timedelta(seconds=40), alpha=0.001, floor=0.1,
     )  # fmt: skip
     return Glance(
         id=f"glance/{seq}",
@@ -69,6 +77,7 @@ def look(numbers: Numbers, seq: int, due: timedelta) -> Glance:
         tick=TickId(revision="r1", seq=seq, due=now + due),
         comparison=comparison,
         every_seconds=1.0,
+        drain=drain,
     )
 
 
@@ -87,6 +96,24 @@ async def test_looks_go_on_until_a_canary_is_broken(nats: NatsServer, admin: Pla
         [(_, verdict)] = await stored(admin)
     assert (verdict.tick, verdict.outcome) == (glance.tick, "fail")
     assert (verdict.abort or "").startswith("canary failed 90 of 100 requests, primary 0 of 900; more than 10%")
+
+
+async def test_looks_at_a_drain_go_on_until_nothing_reaches_the_canary(
+    nats: NatsServer, admin: Plain, numbers: Numbers
+) -> None:
+    async with joined(nats, "router") as router, analyzer(nats):
+        glance = look(numbers, 5, timedelta(minutes=5), drain=True)
+        await router.publisher.glance("shop", "web", glance, datetime.now(UTC) + timedelta(seconds=1))
+        async with asyncio.timeout(20):
+            while len(numbers.asked) < 4:
+                await asyncio.sleep(0.05)
+        assert await stored(admin) == []
+        numbers.canary = 0
+        async with asyncio.timeout(20):
+            while (await admin.state("INBOX"))["messages"] < 1 or (await admin.state("TICK"))["messages"]:
+                await asyncio.sleep(0.05)
+        [(_, verdict)] = await stored(admin)
+    assert (verdict.tick, verdict.purpose, verdict.outcome) == (glance.tick, "timer", "pass")
 
 
 async def test_looks_end_when_the_tick_comes(nats: NatsServer, admin: Plain, numbers: Numbers) -> None:

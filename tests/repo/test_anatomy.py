@@ -23,7 +23,7 @@ _LINES = {"services": 300, "shared": 300, "cli": 300, "sandbox": 300, "tools": 3
 _FUNCTION = 50
 _EXCUSED = {
     "shared/runtime/metrics.py": (380, "the catalogue: a metric's name, labels and meaning stay together"),
-    "shared/wire/messages.py": (430, "every message on one page, and no logic"),
+    "shared/wire/messages.py": (450, "every message on one page, and no logic"),
     "shared/bus/streams.py:streams": (70, "one literal: the streams side by side"),
 }
 """Over budget → up to how much, and why."""

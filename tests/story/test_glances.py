@@ -6,6 +6,7 @@ import pytest
 
 from shared.kube.json import Json
 from shared.wire import messages as wire
+from tests.story.test_ticks import slice_of
 from tests.story.theatre import Theatre, guide, progressing
 
 WHY = "canary failed 80 of 100 requests, primary 9 of 909"
@@ -75,12 +76,36 @@ async def test_nobody_looks_where_nobody_asked_or_the_tick_comes_first(analysis:
 async def test_a_finished_rollout_arms_no_look() -> None:
     theatre = await progressing(canary(fastAbort={}))
     await broken(theatre, pending(theatre).tick)
-    theatre.bus.glances.clear()
+    theatre.bus.glances.clear()  # without an address of the canary its drain isn't looked at either
     for _ in range(3):
         await theatre.settle()
         if theatre.asks():
             await theatre.tick()
     assert theatre.bus.glances == {}
+
+
+@pytest.mark.parametrize("outcome", [wire.Outcome.PASS, wire.Outcome.FAIL])
+async def test_a_drain_ends_when_nothing_reaches_the_canary_and_costs_no_write_before(outcome: wire.Outcome) -> None:
+    theatre = await progressing(canary(threshold=1), [slice_of("podinfo-canary", "10.0.0.7")])
+    while theatre.asks() != "timer" or theatre.canary["status"]["serinus"]["stage"] != "draining":
+        await theatre.tick(outcome)
+        await theatre.settle()
+    theatre.heard()
+    glance, due = theatre.bus.glances["test", "podinfo"]
+    assert (glance.drain, glance.tick, due) == (True, pending(theatre).tick, theatre.clock.time + timedelta(seconds=5))
+    assert pending(theatre).question.drain is not None
+    writes = len(theatre.cluster.writes)
+    await theatre.fact()
+    assert len(theatre.cluster.writes) == writes
+    assert (theatre.replicas > 0, theatre.weights()) == (True, (100, 0))
+    await theatre.deliver(
+        wire.Verdict(
+            id=f"drained/{glance.tick.seq}", canary=theatre.ref, tick=glance.tick, purpose=wire.Purpose.TIMER,
+            outcome=wire.Outcome.PASS,
+        )
+    )  # fmt: skip
+    assert theatre.clock.time < glance.tick.due
+    assert (theatre.replicas, theatre.phase) == (0, "Succeeded" if outcome is wire.Outcome.PASS else "Failed")
 
 
 async def test_a_floor_that_makes_no_sense_is_refused_with_its_field() -> None:

@@ -13,6 +13,7 @@ from services.router.rollout.steps import (
     forget,
     handled,
     next_due,
+    noted,
     notice,
     once,
     primary_pending,
@@ -57,7 +58,7 @@ def judge(c: Context) -> Step:
     if c.verdict.abort:
         return ending.rolled_back(c, c.state, (texts.fast_aborted(c.spec, c.verdict.abort),))
     state = replace(forget(c.state, "open:"), step_ticks=c.state.step_ticks + 1)
-    state, notes = _noted(c, state)
+    state, notes = noted(c, state)
     drafts = (*told(c, Kind.ROLLBACK, Kind.HOOK, Kind.METRIC, Kind.EVIDENCE), *notes)
     state, drafts = _unmeasured(c, state, drafts)
     if any(check.outcome is Outcome.PASS for check in c.verdict.of(Kind.ROLLBACK)):
@@ -70,16 +71,6 @@ def judge(c: Context) -> Step:
     if c.verdict.outcome is Outcome.HOLD:
         return _held(c, state, drafts)
     return _passed(c, state, drafts)
-
-
-def _noted(c: Context, state: State) -> tuple[State, tuple[Draft, ...]]:
-    """What checks say beside their outcome, each sentence once."""
-    drafts: tuple[Draft, ...] = ()
-    for check in c.verdict.checks:
-        step = once(replace(c, state=state), f"note:{check.name}", texts.warning(Event.WARNING, check.note))
-        if check.note and step:
-            state, drafts = step.state, (*drafts, *step.events)
-    return state, drafts
 
 
 def _unmeasured(c: Context, state: State, drafts: tuple[Draft, ...]) -> tuple[State, tuple[Draft, ...]]:

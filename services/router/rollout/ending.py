@@ -7,7 +7,7 @@ from services.router.rollout import guards, texts
 from services.router.rollout.context import Context, Step
 from services.router.rollout.inputs import Kind
 from services.router.rollout.state import Phase, Purpose, Stage, State
-from services.router.rollout.steps import forget, handled, told
+from services.router.rollout.steps import forget, handled, noted, told
 from services.router.rollout.texts import Draft, Event
 
 _OVER = ("pending:", "gate:", "open:")
@@ -69,16 +69,17 @@ def fail_promotion(c: Context) -> Step:
 
 
 def succeed(c: Context) -> Step:
+    state, notes = noted(c, c.state)
     state = replace(
-        c.state, phase=Phase.SUCCEEDED, weight=0, iterations=0, promoted=c.state.revision, promotion="", hold=None,
+        state, phase=Phase.SUCCEEDED, weight=0, iterations=0, promoted=c.state.revision, promotion="", hold=None,
     )  # fmt: skip
-    return _closed(c, state, (texts.promoted(c.spec),))
+    return _closed(c, state, (*notes, texts.promoted(c.spec)))
 
 
 def settled(c: Context) -> Step:
     """A drain is over, the post-rollout hooks have answered, or a gate answered while we keep our hands off."""
     if c.verdict.purpose is Purpose.TIMER and c.state.phase is not Phase.INITIALIZED:
-        return _closed(c, c.state, ())
+        return _closed(c, *noted(c, c.state))
     return Step(replace(c.state, stage=Stage.IDLE), told(c, Kind.HOOK), clear_tick=True)
 
 

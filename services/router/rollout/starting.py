@@ -5,7 +5,7 @@ from dataclasses import replace
 from services.router.rollout import ending, guards, texts
 from services.router.rollout.context import Context, Step
 from services.router.rollout.inputs import Kind, Outcome
-from services.router.rollout.state import BEHIND, Phase, Purpose, Stage, State
+from services.router.rollout.state import Phase, Purpose, Stage, State
 from services.router.rollout.steps import forget, handled, next_due, notice, refused_gate, timeout, told
 from services.router.rollout.texts import Draft, Event
 
@@ -108,4 +108,4 @@ def fresh(c: Context, state: State) -> State:
         revision=c.seen.revision or state.revision, promotion="", rollout_started=c.now, analysis_started=None, step_started=None,
         step_ticks=0,
     )  # fmt: skip
-    return forget(state, "pending:", "gate:", "open:", "unmeasured:", BEHIND)
+    return forget(state, "pending:", "gate:", "open:", "unmeasured:", "note:")

@@ -35,6 +35,16 @@ def once(c: Context, key: str, draft: Draft) -> Step | None:
     return Step(notice(forget(c.state, f"{key}:"), told), (draft,))
 
 
+def noted(c: Context, state: State) -> tuple[State, tuple[Draft, ...]]:
+    """What checks say beside their outcome, each sentence once."""
+    drafts: tuple[Draft, ...] = ()
+    for check in c.verdict.checks:
+        step = once(replace(c, state=state), f"note:{check.name}", texts.warning(Event.WARNING, check.note))
+        if check.note and step:
+            state, drafts = step.state, (*drafts, *step.events)
+    return state, drafts
+
+
 def handled(c: Context) -> State:
     """The request has been carried out."""
     return replace(c.state, request=c.seen.request.id) if c.seen.request else c.state

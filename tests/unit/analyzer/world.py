@@ -20,6 +20,8 @@ class World:
     """Everything around an analyzer: it plays all ports, and keeps one log of what happened."""
 
     answers: dict[str, Answer] = field(default_factory=dict)
+    series: dict[str, Answer] = field(default_factory=dict)
+    """Answers with several rows, by their whole query; those in `answers` go by its beginning."""
     replies: dict[str, Reply] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
     notes: dict[str, str] = field(default_factory=dict)
@@ -39,7 +41,7 @@ class World:
     async def rows(self, provider: Provider, query: str) -> Answer:
         self.log.append(f"rows {query}")
         await self._a_moment()
-        return self.answers.get(query.partition("(")[0], Answer())
+        return self.series.get(query) or self.answers.get(query.partition("(")[0], Answer())
 
     async def call(self, hook: Hook, payload: HookPayload, *, event_id: str, repeated: bool) -> Reply:
         self.log.append(f"call {hook.name}{' again' if repeated else ''}")

@@ -4,6 +4,7 @@ import pytest
 
 from services.router.rollout.inputs import Check, Judged, Kind, Outcome
 from services.router.rollout.state import BEHIND, Phase
+from services.router.rollout.state import Stage as Stage_
 from tests.unit.router.stage import Stage, progressing
 
 WHY = "canary failed 80 of 100 requests, primary 9 of 909"
@@ -62,3 +63,36 @@ def test_a_weight_that_never_arrives_ends_at_the_deadline() -> None:
         play.judge(Outcome.HOLD, late)
         assert play.state.weight in {0, 20}
     assert "Rolling back podinfo.test progress deadline exceeded without fresh numbers for weight" in play.heard()
+
+
+def _drained(play: Stage, note: str = "") -> Judged:
+    """Nothing reaches the canary: said by a look before the timer fires, or with a note when it does."""
+    tick = play.state.tick
+    assert tick is not None
+    check = Check("drain", Kind.EVIDENCE, Outcome.PASS, "", note)
+    return Judged("drained", tick.revision, tick.seq, tick.due, tick.purpose, Outcome.PASS, (check,))
+
+
+@pytest.mark.parametrize("outcome", [Outcome.PASS, Outcome.FAIL])
+@pytest.mark.parametrize("note", ["", "podinfo.test is scaled down although it had 12 requests in the last 15s"])
+def test_a_drain_ends_when_nothing_reaches_the_canary_and_says_if_something_still_does(
+    outcome: Outcome, note: str
+) -> None:
+    play = progressing(threshold=1)
+    while play.state.stage is not Stage_.DRAINING:
+        play.judge(outcome)
+    play.heard()
+    before = play.now
+    play.send(_drained(play, note))
+    over = Phase.SUCCEEDED if outcome is Outcome.PASS else Phase.FAILED
+    assert (play.state.phase, play.state.stage, play.state.tick) == (over, Stage_.IDLE, None)
+    assert play.now == before
+    assert [text for text in play.heard() if "Promotion completed" not in text] == ([note] if note else [])
+
+
+def test_a_look_at_a_drain_that_is_over_changes_nothing() -> None:
+    play = progressing(threshold=1).judge(Outcome.FAIL)
+    late = _drained(play)
+    play.judge()
+    before = play.state
+    assert play.send(late).state == before

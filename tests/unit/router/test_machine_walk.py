@@ -16,7 +16,7 @@ from services.router import idle
 from services.router.rollout.inputs import Check, Judged, Kind, Look, Outcome, Request, Verb
 from services.router.rollout.machine import decide
 from services.router.rollout.readiness import READY, Readiness
-from services.router.rollout.state import ANALYSING, UNDER_WAY, Phase, Purpose, State, blocked, invariants
+from services.router.rollout.state import ANALYSING, UNDER_WAY, Phase, Purpose, Stage, State, blocked, invariants
 from tests.unit.router.stage import BROKEN, UNREADY, spec
 from tests.unit.router.walking import OVER, World
 
@@ -102,6 +102,15 @@ class Walk(RuleBasedStateMachine):
             found = (tick.revision, tick.seq, tick.due, tick.purpose, Outcome.FAIL)
             self.world.send(Judged("abort", *found, abort="canary failed 80 of 100 requests"))
             assert self.world.state.weight in {0, weight}, "it advances nothing"
+
+    @rule(note=st.sampled_from(["", "podinfo.test is scaled down although it had 12 requests"]))
+    def drained(self, note: str) -> None:
+        """A look between two ticks finds that nothing reaches the canary: its drain is over before its time."""
+        state = self.world.state
+        if state.stage is Stage.DRAINING and state.tick is not None and state.phase is not Phase.TERMINATING:
+            found = (state.tick.revision, state.tick.seq, state.tick.due, state.tick.purpose)
+            check = Check("drain", Kind.EVIDENCE, Outcome.PASS, note=note)
+            self.world.send(Judged("drained", *found, Outcome.PASS, (check,)))
 
     @rule()
     def doubled_verdict(self) -> None:
