@@ -73,10 +73,11 @@ def asked(scene: Scene, tick: PendingTick) -> wire.Evidence | None:
 
 def _shift(scene: Scene, passed: timedelta) -> wire.Shift | None:
     """What tells this step's weight from the one before. The first weight needs none: any request of the canary's own
-    shows it. Where cookies keep clients on the primary, no weight is anybody's share."""
+    shows it, unless it has testers. Where cookies keep clients on the primary, no weight is anybody's share."""
     spec, state = scene.canary.spec, scene.state
     before = weight_before(spec, state.weight)
-    if before == 0 or not scene.routed or spec.primary_cookie:
+    shown = before == 0 and not spec.testers
+    if shown or state.weight == 0 or spec.primary_cookie:
         return None
     told = any(notice.startswith(BEHIND) for notice in state.noticed)
     lately = min(max(passed, timedelta(seconds=1)), LATELY)

@@ -169,7 +169,9 @@ class Evidence(Model):
         default=None,
         description="Requests that the gateway's round robin may give to the primary before the canary's first.",
     )
-    shift: Shift | None = Field(default=None, description="From a rollout's second weight on.")
+    shift: Shift | None = Field(
+        default=None, description="From a rollout's second weight on, with testers from the first."
+    )
 
 
 class Sides(Model):

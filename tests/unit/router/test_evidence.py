@@ -172,6 +172,15 @@ def test_from_the_second_weight_on_the_gateway_must_show_it() -> None:
     )
 
 
+def test_the_first_weight_beside_testers_must_be_shown_too() -> None:
+    """They reach the canary whatever the weight is."""
+    testers = [{"headers": {"x-user": {"exact": "tester"}}}]
+    found = shift(at(10, match=testers))
+    assert found is not None
+    assert (found.weight, found.before) == (10, 0)
+    assert shift(at(0, match=testers, stepWeight=0, iterations=3)) is None
+
+
 def test_a_gateways_numbers_count_from_the_moment_of_the_weight_on() -> None:
     found = shift(at(20, passed=10))
     assert found is not None
