@@ -69,7 +69,7 @@ def divided(asked: Shift, rows: Iterable[Row]) -> dict[str, Division]:
 def behind(asked: Shift, found: Division) -> bool:
     """Has the canary too little for its weight, and about what it had before? More is no matter: testers and clients
     with a cookie come on top."""
-    most = found.own + asked.workers
+    most = found.own + asked.slack
     if most >= found.all * (asked.weight + asked.before) / 200:
         return False
     return float(special.bdtr(int(most), int(found.all), asked.weight / 100)) < CHANCE

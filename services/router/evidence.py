@@ -71,6 +71,13 @@ def asked(scene: Scene, tick: PendingTick) -> wire.Evidence | None:
     )
 
 
+def owed(weight: int, workers: int) -> int:
+    """By how many requests the canary may be behind its weight, in any window: the heavier side has its lead at a stretch,
+    and what is left is dealt out evenly. One more, since a window begins and ends anywhere."""
+    lead = abs(100 - 2 * weight) // math.gcd(100, weight)
+    return (math.ceil(lead * min(weight, 100 - weight) / 100) + 1) * workers
+
+
 def _shift(scene: Scene, passed: timedelta) -> wire.Shift | None:
     """What tells this step's weight from the one before. The first weight needs none: any request of the canary's own
     shows it, unless it has testers. Where cookies keep clients on the primary, no weight is anybody's share."""
@@ -87,7 +94,7 @@ def _shift(scene: Scene, passed: timedelta) -> wire.Shift | None:
         primary=queries.node_pattern(scene.primary),
         weight=state.weight,
         before=before,
-        workers=scene.workers,
+        slack=owed(state.weight, scene.workers),
         overdue=state.step_ticks > 0 and passed >= FOLLOWS and not told,
     )
 

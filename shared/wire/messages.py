@@ -149,7 +149,7 @@ class Shift(Model):
     primary: str = Field(description="Pattern of the primary's.")
     weight: int = Field(description="Percent, as written.")
     before: int = Field(description="The weight of the step before: what a gateway shows that doesn't follow.")
-    workers: int = Field(default=1, description="Worker processes, each of which may be one request behind.")
+    slack: int = Field(default=1, description="Requests that the gateway's round robin may owe the canary.")
     overdue: bool = Field(default=False, description="It should have followed by now, and nobody was told yet.")
 
 

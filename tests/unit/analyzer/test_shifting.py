@@ -1,10 +1,14 @@
 """Does the gateway follow the weight? Said of what surely doesn't, each gateway for itself, and of nothing else."""
 
+import random
+
 import pytest
 
+from sandbox.gateway.balancing import WeightedTurns
 from services.analyzer import shifting
 from services.analyzer.policy import Answer, Fault, Row
 from services.analyzer.shifting import Division, behind, judge_shift
+from services.router.evidence import owed
 from shared.wire.messages import Check, Outcome, Shift
 from tests.unit.analyzer.asked import EVIDENCE, question, success_rate, tick
 from tests.unit.analyzer.world import World
@@ -62,10 +66,23 @@ def test_between_two_weights_the_nearer_one_is_believed(weight: int, before: int
     assert behind(SHIFT.model_copy(update={"weight": weight, "before": before}), Division(own, 1000)) is expected
 
 
-def test_each_worker_may_be_a_request_behind() -> None:
-    """They deal out in turn, each for itself, and begin anew with each weight."""
+def test_what_the_round_robin_may_owe_is_granted() -> None:
     assert behind(SHIFT, Division(10, 200))
-    assert not behind(SHIFT.model_copy(update={"workers": 20}), Division(10, 200))
+    assert not behind(SHIFT.model_copy(update={"slack": 20}), Division(10, 200))
+
+
+@pytest.mark.parametrize("weight", [2, 3, 5, 10, 20, 33, 45, 50, 67, 70, 97, 99, 100])
+@pytest.mark.parametrize("workers", [1, 4, 16])
+def test_a_gateway_that_follows_is_never_thought_to_be_behind(weight: int, workers: int) -> None:
+    """By the turns of the measured round robin, in windows of any length that begin anywhere after the weight was written."""
+    rng = random.Random(f"{weight}/{workers}")
+    turns = [WeightedTurns([100 - weight, weight]) for _ in range(workers)]
+    served = [rng.choice(turns).next() for _ in range(6000)]
+    asked = SHIFT.model_copy(update={"weight": weight, "before": weight - 1, "slack": owed(weight, workers)})
+    for _ in range(100):
+        begin = rng.choice([0, rng.randrange(3000)])
+        window = served[begin : begin + rng.randrange(1, 3000)]
+        assert not behind(asked, Division(sum(window), len(window)))
 
 
 def test_more_than_the_weight_is_no_matter() -> None:

@@ -168,7 +168,7 @@ def test_from_the_second_weight_on_the_gateway_must_show_it() -> None:
         primary=queries.node_pattern(["10.0.0.1"]),
         weight=20,
         before=10,
-        workers=4,
+        slack=8,
     )
 
 

@@ -57,7 +57,7 @@ SUMS: Final = {
     "1/tick.json": "48faa4c744bdda2a",
     "1/tick_comparison.json": "6e2fc6a7d1ea2bcf",
     "1/tick_drain.json": "8de0876814fc51cd",
-    "1/tick_shift.json": "cf70779b9b04615d",
+    "1/tick_shift.json": "b0e24df7fdb98745",
     "1/verdict.json": "b38a3b1472b21d53",
     "1/verdict_abort.json": "f9c11da72dcef13e",
 }
