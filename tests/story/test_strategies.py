@@ -10,6 +10,7 @@ from shared.kube.json import Json
 from shared.wire import messages as wire
 from tests.story.theatre import Theatre, guide, initialized, progressing
 from tests.story.town import pods, town
+from tests.unit.sandbox.objects import CANARY_POD
 
 BOTH = pytest.mark.parametrize("version", ["2.15.3", "3.18.0"])
 
@@ -197,6 +198,35 @@ async def test_a_plugin_that_doesnt_go_with_the_strategy_is_named_before_it_is_n
     theatre = Theatre(canary(stepWeight=10, maxWeight=50, **analysis), [route])
     await theatre.fact()
     assert theatre.messages() == [f"APISIX route podinfo.test's http route method has the plugin {plugin}, {text}"]
+
+
+async def test_beside_a_rewrite_of_peoples_own_the_cookie_is_given_by_a_function() -> None:
+    """Theirs is on every rule as they wrote it, through the whole rollout."""
+    route, affinity = guide("route"), {"cookieName": "side", "maxAge": 60}
+    own = {"name": "response-rewrite", "enable": True, "config": {"headers": {"set": {"X-Served-By": "shop"}}}}
+    route["spec"]["http"][0]["plugins"].append(own)
+    theatre = await progressing(canary(stepWeight=20, maxWeight=60, sessionAffinity=affinity), [route, *pods()])
+    given = theatre.canary["status"]["sessionAffinityCookie"]
+    functions = plugin(theatre, "method", "serverless-post-function")["config"]["functions"]
+    assert [f'"{given}; Max-Age=60"' in text and f'["{CANARY_POD}"] = true' in text for text in functions] == [True]
+    while theatre.phase not in {"Succeeded", "Failed"}:
+        for rule in theatre.cluster.of("ApisixRoute", "podinfo-podinfo-canary")["spec"]["http"]:
+            assert plugin(theatre, rule["name"], "response-rewrite") == own
+        await theatre.tick()
+        await theatre.settle()
+    assert theatre.phase == "Succeeded"
+    [farewell] = plugin(theatre, "method-sticky", "serverless-post-function")["config"]["functions"]
+    assert '"side=deleted; Max-Age=0"' in farewell
+
+
+def plugin(theatre: Theatre, rule: str, name: str) -> Json:
+    [found] = [
+        each
+        for one in theatre.cluster.of("ApisixRoute", "podinfo-podinfo-canary")["spec"]["http"]
+        for each in one.get("plugins", ())
+        if (one["name"], each["name"]) == (rule, name)
+    ]
+    return dict(found)
 
 
 async def test_before_blue_green_switches_everybody_over_its_canary_is_as_many_as_the_primary() -> None:
