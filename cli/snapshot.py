@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Mapping
 
 from cli.ports import Api
+from services.router import classes
 from services.router.siblings import Siblings
 from services.router.world import METADATA_ONLY, WATCHED, World
 from shared.errors import Never
 from shared.kube import json, kinds
-from shared.kube.errors import Gone
+from shared.kube.errors import Forbidden, Gone
 from shared.kube.json import Json
 from shared.kube.kinds import Kind
 
@@ -59,8 +60,17 @@ class ReadOnly:
 async def taken(api: Api, namespace: str) -> World:
     """One namespace; Secrets and ConfigMaps without their data. A kind that isn't served has no objects."""
     pictures: Mapping[Kind, Picture] = {kind: await _picture(api, kind, namespace) for kind in WATCHED}
-    siblings = Siblings(pictures[kinds.APISIX_ROUTE].all())
-    return World(pictures, ReadOnly(api), tracking=True, siblings=siblings)
+    siblings, known = Siblings(pictures[kinds.APISIX_ROUTE].all()), await _classes(api)
+    return World(pictures, ReadOnly(api), tracking=True, siblings=siblings, classes=lambda: known)
+
+
+async def _classes(api: Api) -> classes.Classes | None:
+    """IngressClasses, where the person may read them."""
+    try:
+        found, _ = await api.list(kinds.INGRESS_CLASS)
+    except (Gone, Forbidden):
+        return None
+    return tuple(map(classes.slim, found))
 
 
 async def _picture(api: Api, kind: Kind, namespace: str) -> Picture:

@@ -117,6 +117,18 @@ async def test_what_was_released_since_is_suspended_on_the_way_back() -> None:
     assert await person.types("migrate back") == ["test/podinfo: is suspended already"]
 
 
+async def test_check_knows_the_classes_that_the_person_may_read() -> None:
+    theatre = await progressing()
+    accepted = {"conditions": [{"type": "Accepted", "status": "True"}]}
+    theatre.cluster.write_status("ApisixRoute", "podinfo", accepted, "apisix-ingress-controller")
+    person = Person(theatre)
+    [line] = await person.types("migrate check")
+    assert "has no spec.ingressClassName, and no IngressClass is the default" in line
+    person.door.unserved.add(kinds.INGRESS_CLASS)
+    [line] = await person.types("migrate check")
+    assert line == "test/podinfo: Progressing, run by Serinus already: nothing changes"
+
+
 async def test_check_names_what_is_in_the_way() -> None:
     canary = guide("canary")
     canary["spec"]["analysis"]["stepWeights"] = [20, 10]
