@@ -112,6 +112,8 @@ class Meter:
         known = sorted(self._latency.items())
         for (kind, own), histogram in known:
             for bound, number in zip((*BUCKETS, "+Inf"), itertools.accumulate(histogram.counts), strict=True):
+                if not number:
+                    continue  # a bucket begins with its first request
                 yield f'apisix_http_latency_bucket{{type="{kind}",{own},le="{bound}"}} {number}'
         for (kind, own), histogram in known:
             yield f'apisix_http_latency_count{{type="{kind}",{own}}} {sum(histogram.counts)}'

@@ -115,15 +115,18 @@ class Bucket:
 def slower_than(canary: Sequence[Bucket], primary: Sequence[Bucket]) -> tuple[float, Counts, Counts] | None:
     """(bound, canary's slow ones, primary's): the first bound that nine in ten of the primary's requests keep.
 
-    None: neither side has requests, or they have no bound in common that tells slow from fast.
+    None: a side has no requests, or no bound tells slow from fast. A gateway begins a bucket with the first request that was fast
+    enough for it, so of a side that never was there is none.
     """
-    of_canary = {each.bound: each.requests for each in canary}
-    rising = sorted(primary, key=lambda each: each.bound)
-    if not rising or not of_canary:
+    everybody, everybody_0 = (_within(side, np.inf) for side in (canary, primary))
+    if not everybody:
         return None
-    everybody, everybody_0 = max(of_canary.values()), rising[-1].requests
-    for bucket in rising:
-        if bucket.requests >= KEPT * everybody_0 > 0 and bucket.bound in of_canary and np.isfinite(bucket.bound):
-            slow, slow_0 = everybody - of_canary[bucket.bound], everybody_0 - bucket.requests
+    for bucket in sorted(primary, key=lambda each: each.bound):
+        if bucket.requests >= KEPT * everybody_0 > 0 and np.isfinite(bucket.bound):
+            slow, slow_0 = everybody - _within(canary, bucket.bound), everybody_0 - bucket.requests
             return bucket.bound, Counts(slow, everybody), Counts(slow_0, everybody_0)
     return None
+
+
+def _within(side: Sequence[Bucket], bound: float) -> float:
+    return max((each.requests for each in side if each.bound <= bound), default=0.0)

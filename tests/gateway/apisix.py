@@ -81,7 +81,7 @@ class Apisix:
         # It tells two files apart by the second in which they were written.
         await asyncio.sleep(max(0.0, self._running.written + 1.1 - time.time()))
         # In place: a container sees the file, not its name. Half a file lacks the last line, and isn't read.
-        self._running.file.write_text(yaml.safe_dump(found, sort_keys=False) + "#END\n")
+        self._running.file.write_text(written(found))
         self._running.written = time.time()
         try:
             async with asyncio.timeout(_IN_FORCE_WITHIN):
@@ -93,6 +93,18 @@ class Apisix:
     async def _answers(self, path: str) -> bool:
         async with self._user.get(self.url + path) as answer:
             return answer.status == 200
+
+
+class _Quoting(yaml.SafeDumper):
+    """A hexadecimal id may look like a number to the gateway's parser, so every text has quotes."""
+
+
+_Quoting.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="'"))
+
+
+def written(found: Mapping[str, list[Json]]) -> str:
+    """The whole file."""
+    return yaml.dump(dict(found), Dumper=_Quoting, sort_keys=False) + "#END\n"
 
 
 @asynccontextmanager

@@ -47,6 +47,7 @@ async def test_families_and_labels(stage: Stage) -> None:
 
 
 async def test_latency_is_in_milliseconds(stage: Stage) -> None:
+    """And a bucket is there from the first request on that was fast enough for it."""
     stage.behaviours[CANARY] = Behaviour(latency_seconds=0.06)
     await stage.split(0, 100)
     await stage.load(2)
@@ -58,8 +59,9 @@ async def test_latency_is_in_milliseconds(stage: Stage) -> None:
 
     buckets = {labels["le"]: value for name, labels, value in request if name.endswith("_bucket")}
     bounds = "1 2 5 10 20 50 100 200 500 1000 2000 5000 10000 30000 60000 +Inf"
-    assert list(buckets) == bounds.split()
-    assert (buckets["50"], buckets["10000"], buckets["+Inf"]) == (0, 2, 2)
+    assert "50" not in buckets
+    assert bounds.endswith(" ".join(buckets))
+    assert (buckets["10000"], buckets["+Inf"]) == (2, 2)
     [total] = [value for name, _, value in request if name == "apisix_http_latency_sum"]
     assert 120 <= total < 20_000
 
