@@ -96,10 +96,22 @@ class Apisix:
 
 
 class _Quoting(yaml.SafeDumper):
-    """A hexadecimal id may look like a number to the gateway's parser, so every text has quotes."""
+    """Every text has quotes, since a hexadecimal id may look like a number to the gateway; keys have none, which older ones can't read.
+    Nor can they read references."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def _with_plain_keys(dumper: _Quoting, found: Mapping[str, Json]) -> yaml.MappingNode:
+    node = dumper.represent_mapping("tag:yaml.org,2002:map", found)
+    for key, _ in node.value:
+        key.style = None
+    return node
 
 
 _Quoting.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="'"))
+_Quoting.add_representer(dict, _with_plain_keys)
 
 
 def written(found: Mapping[str, list[Json]]) -> str:
@@ -163,12 +175,12 @@ def configuration(running: Running) -> Json:
     provider: Json = {"deployment": {"role": "data_plane", "role_data_plane": {"config_provider": "yaml"}}}
     listen = [{"ip": "127.0.0.1", "port": _port(running.url)}]
     quiet: Json = {"enable_admin": False, "enable_control": False, "ssl": {"enable": False}, "node_listen": listen}
-    export = {"ip": "127.0.0.1", "port": _port(running.metrics_url)}
+    exporter: Json = {"export_addr": {"ip": "127.0.0.1", "port": _port(running.metrics_url)}}
     return {
         **(provider if since_3 else {}),
         "apisix": quiet if since_3 else {**quiet, "config_center": "yaml"},
         "nginx_config": {"worker_processes": 1},
-        "plugin_attr": {"prometheus": {"export_addr": export, "refresh_interval": int(_REFRESH)}},
+        "plugin_attr": {"prometheus": {**exporter, "refresh_interval": int(_REFRESH)} if since_3 else exporter},
     }
 
 

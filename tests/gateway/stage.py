@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import time
+import uuid
 from collections import Counter
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
@@ -20,7 +21,6 @@ from tests.unit.sandbox.world import CANARY, PRIMARY, parse
 PRIMARY_POD, CANARY_POD, SECOND_POD = "127.0.0.11", "127.0.0.12", "127.0.0.13"
 HOST: Final = "app.example.com"
 _IMAGES: Final = {PRIMARY_POD: PRIMARY, CANARY_POD: CANARY, SECOND_POD: CANARY}
-_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,12 @@ class Answer:
 
 
 class Stage:
-    """One test's. A real gateway's counters go on from test to test, so each test's route has a name of its own."""
+    """One test's. A real gateway's counters go on, also from run to run, so each test's route has a name of its own."""
 
     def __init__(self, target: Target, runner: ApplicationRunner, user: aiohttp.ClientSession) -> None:
         self.target = target
         self.runner = runner
-        self.name = f"podinfo-{next(_numbers)}-canary"
+        self.name = f"podinfo-{uuid.uuid4().hex[:8]}-canary"
         self._user = user
         self._written = itertools.count()
 
