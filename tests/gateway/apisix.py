@@ -55,7 +55,7 @@ class Running:
     metrics_url: str
     file: Path
     page_age: float = 2 * _REFRESH + 1.0
-    written: float = field(default=0.0)
+    written: float = field(default_factory=time.time)
     """When the file was written last."""
 
 
