@@ -35,7 +35,7 @@ test: $(READY) ## unit, story, contract and integration tests, with a real nats-
 	$(BIN)/pytest -n 2 --dist loadfile -m "not cluster and not gateway"
 
 test-gateway: $(READY) ## the gateway double and real APISIX side by side, where docker or podman has the images; APISIX=3.18.0 insists on one
-	SERINUS_APISIX=$(APISIX) $(BIN)/pytest -q tests/gateway
+	SERINUS_APISIX=$(APISIX) $(BIN)/pytest -q -rfE tests/gateway
 
 test-cluster: $(READY) ## the cluster suite, against a real kube-apiserver, etcd and controller-manager; OVERLAY=namespaced plays its largest part with Roles only
 	$(BIN)/python -m sandbox.controlplane.binaries

@@ -161,9 +161,10 @@ def container(version: str, folder: Path) -> Iterator[Running]:
     name = f"serinus-apisix-{uuid.uuid4().hex[:8]}"
     mounts = [f"--volume={path}:/usr/local/apisix/conf/{path.name}" for path in (config, running.file)]
     command = [engine, "run", "--detach", "--network=host", f"--name={name}", *mounts, "--entrypoint=/bin/sh", image]
-    _run(*command, "-c", _BEGIN)
     try:
-        _wait(running.url, lambda: _run(engine, "logs", name))
+        if (begun := _run(*command, "-c", _BEGIN)).returncode:
+            raise Missing(f"{engine} starts no container: {begun.stderr.strip()}")
+        _wait(running.url, lambda: _run(engine, "logs", name).stderr)
         yield running
     finally:
         _run(engine, "rm", "--force", name)
@@ -188,7 +189,7 @@ def _engine(version: str) -> tuple[str, str]:
     image = f"apache/apisix:{version}-debian"
     found = [engine for engine in _ENGINES if shutil.which(engine)]
     for engine in found:
-        if subprocess.run([engine, "image", "inspect", image], capture_output=True, check=False).returncode == 0:
+        if _run(engine, "image", "inspect", image).returncode == 0:
             return engine, image
     raise Missing(f"no image {image} in {' or '.join(found)}" if found else f"neither {' nor '.join(_ENGINES)} is here")
 
@@ -205,11 +206,8 @@ def _wait(url: str, logs: Callable[[], str]) -> None:
     raise AssertionError(f"nothing answers at {url}: {logs()}")
 
 
-def _run(*command: str) -> str:
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    if ended.returncode:
-        raise AssertionError(f"{' '.join(command)}: {ended.stderr}")
-    return ended.stdout + ended.stderr
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
 def _port(url: str) -> int:
