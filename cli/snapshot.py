@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from cli.ports import Api
 from services.router import classes
-from services.router.siblings import Siblings
+from services.router.index import Index
 from services.router.world import METADATA_ONLY, WATCHED, World
 from shared.errors import Never
 from shared.kube import json, kinds
@@ -60,8 +60,8 @@ class ReadOnly:
 async def taken(api: Api, namespace: str) -> World:
     """One namespace; Secrets and ConfigMaps without their data. A kind that isn't served has no objects."""
     pictures: Mapping[Kind, Picture] = {kind: await _picture(api, kind, namespace) for kind in WATCHED}
-    siblings, known = Siblings(pictures[kinds.APISIX_ROUTE].all()), await _classes(api)
-    return World(pictures, ReadOnly(api), tracking=True, siblings=siblings, classes=lambda: known)
+    index, known = Index({kind: picture.all() for kind, picture in pictures.items()}), await _classes(api)
+    return World(pictures, ReadOnly(api), tracking=True, index=index, classes=lambda: known)
 
 
 async def _classes(api: Api) -> classes.Classes | None:

@@ -10,12 +10,12 @@ from services.router import classes, handlers
 from services.router.bus_watch import LOOK, BusWatch
 from services.router.gauges import Gauges
 from services.router.idle import keep_who_scales
+from services.router.index import Index
 from services.router.objects import Options
 from services.router.ports import Cache
 from services.router.reconcile import Reconciler, Rules
 from services.router.schema import GLANCE, Gate, Schema, slim
 from services.router.settings import RouterSettings
-from services.router.siblings import Siblings
 from services.router.sweep import Sweep
 from services.router.world import METADATA_ONLY, OPTIONAL, WATCHED, World
 from shared.bus import broker as bus
@@ -70,11 +70,10 @@ async def app(settings: RouterSettings, runtime: Runtime) -> None:
     """Connect, sync the caches, then take messages."""
     cluster = await door.connect(settings, field_manager=FIELD_MANAGER, observe=measures.requests(runtime.metrics))
     runtime.stack.push_async_callback(cluster.close)
-    gauges, schema, siblings = _gauges(settings, runtime), Schema(), Siblings()
+    gauges, schema, index = _gauges(settings, runtime), Schema(), Index()
 
     def changed(kind: Kind, old: Json | None, new: Json | None) -> None:
-        if kind == kinds.APISIX_ROUTE:
-            siblings.changed(old, new)
+        index.changed(kind, old, new)
         if kind == kinds.CANARY and reconciler.ours(new or old or {}):
             world.memory.learn(new) if new else world.memory.forget(json.uid(old))
             gauges.changed(old, new)
@@ -90,7 +89,7 @@ async def app(settings: RouterSettings, runtime: Runtime) -> None:
     publisher = Publisher(broker, runtime)
     kept: dict[Kind, Cache] = {kind: Kept(caches, kind) for kind in follow}
     world = World(
-        kept, cluster, tracking=settings.enable_config_tracking, siblings=siblings,
+        kept, cluster, tracking=settings.enable_config_tracking, index=index,
         classes=lambda: tuple(ingress.all()) if ingress.known() else None,
     )  # fmt: skip
     reconciler = Reconciler(

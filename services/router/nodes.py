@@ -4,6 +4,7 @@ A pod that is gone still counts for the length of a rate window, but never for a
 from one revision to the next, what the old pods answered says nothing about the new ones.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -67,7 +68,7 @@ def own(nodes: tuple[Node, ...]) -> tuple[str, ...]:
     return tuple(node.address for node in nodes if not node.former)
 
 
-def ready_addresses(slices: list[Json]) -> tuple[str, ...]:
+def ready_addresses(slices: Iterable[Json]) -> tuple[str, ...]:
     """Ready addresses of EndpointSlices."""
     return tuple(sorted({
         address

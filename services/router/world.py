@@ -11,11 +11,11 @@ from typing import Final
 from services.router import nodes, wanted
 from services.router.classes import Classes
 from services.router.found import Found, RouteFound
+from services.router.index import Index
 from services.router.memory import Memory
 from services.router.objects import kept_by_target, owned
 from services.router.parse import Canary
 from services.router.ports import Cache, Writes
-from services.router.siblings import Siblings
 from shared.canary import configs
 from shared.canary.names import Names
 from shared.errors import RetryLater
@@ -25,7 +25,6 @@ from shared.kube.kinds import Kind
 from shared.wire.messages import Fact
 
 _KINDS: Final = {"ConfigMap": kinds.CONFIG_MAP, "Secret": kinds.SECRET}
-_SERVICE_LABEL: Final = "kubernetes.io/service-name"
 WATCHED: Final = (
     kinds.CANARY, kinds.METRIC_TEMPLATE, kinds.DEPLOYMENT, kinds.SERVICE, kinds.ENDPOINT_SLICE, kinds.AUTOSCALER,
     kinds.APISIX_ROUTE, kinds.APISIX_UPSTREAM, kinds.CONFIG_MAP, kinds.SECRET,
@@ -59,15 +58,15 @@ class World:
         cluster: Writes,
         *,
         tracking: bool,
-        siblings: Siblings | None = None,
+        index: Index,
         classes: Callable[[], Classes | None] = lambda: None,
     ) -> None:
-        """`siblings` is kept up to date by whoever fills the caches. `classes` answers the IngressClasses, or None."""
+        """`index` is kept up to date by whoever fills the caches. `classes` answers the IngressClasses, or None."""
         self._caches = caches
         self._cluster = cluster
         self._tracking = tracking
         self.memory = Memory()
-        self._siblings = siblings or Siblings()
+        self._index = index
         self._classes = classes
         self._checksums: dict[tuple[str, str, str], tuple[str, str | None]] = {}
 
@@ -131,7 +130,6 @@ class World:
         target = self.cache(kinds.DEPLOYMENT).get(namespace, names.target)
         tracked = await self._tracked(namespace, target)
         services = self.cache(kinds.SERVICE)
-        addresses = self._addresses(namespace, names.canary_service, names.primary_service)
         return Found(
             target=target,
             primary=self.cache(kinds.DEPLOYMENT).get(namespace, names.primary),
@@ -151,8 +149,8 @@ class World:
             autoscaler=self._autoscaler(namespace, names.autoscaler),
             primary_autoscaler=self._autoscaler(namespace, names.primary_autoscaler),
             other_autoscaler="" if names.autoscaler else self._scaling(namespace, names.target),
-            nodes=addresses[names.canary_service],
-            primary_nodes=addresses[names.primary_service],
+            nodes=self._addresses(namespace, names.canary_service),
+            primary_nodes=self._addresses(namespace, names.primary_service),
             templates=self._templates(canary),
             configs=tracked.checksums,
             config_problem=tracked.problem,
@@ -181,7 +179,7 @@ class World:
         return RouteFound(
             source=source,
             generated=cache.get(namespace, names.canary_route),
-            siblings=self._siblings.sharing(rules, (namespace, names.route), (namespace, names.canary_route)),
+            siblings=self._index.siblings.sharing(rules, (namespace, names.route), (namespace, names.canary_route)),
             services={name: found for name in neighbours if (found := services.get(namespace, name)) is not None},
         )
 
@@ -189,20 +187,10 @@ class World:
         return self.cache(kinds.AUTOSCALER).get(namespace, name) if name else None
 
     def _scaling(self, namespace: str, target: str) -> str:
-        for each in self.cache(kinds.AUTOSCALER).by_namespace(namespace):
-            reference = json.mapping(each, "spec", "scaleTargetRef")
-            if (json.text(reference, "kind"), json.text(reference, "name")) == ("Deployment", target):
-                return json.name(each)
-        return ""
+        return next(map(json.name, self._index.scalers.of(namespace, "Deployment", target)), "")
 
-    def _addresses(self, namespace: str, *services: str) -> dict[str, tuple[str, ...]]:
-        """Ready addresses behind each of these Services, in one pass: a namespace may hold hundreds of slices."""
-        slices: dict[str, list[Json]] = {service: [] for service in services}
-        for each in self.cache(kinds.ENDPOINT_SLICE).by_namespace(namespace):
-            of = (each["metadata"].get("labels") or {}).get(_SERVICE_LABEL)
-            if of in slices:
-                slices[of].append(each)
-        return {service: nodes.ready_addresses(found) for service, found in slices.items()}
+    def _addresses(self, namespace: str, service: str) -> tuple[str, ...]:
+        return nodes.ready_addresses(self._index.slices.of(namespace, service))
 
     def _templates(self, canary: Canary) -> dict[tuple[str, str], Json]:
         cache, found = self.cache(kinds.METRIC_TEMPLATE), {}
@@ -228,12 +216,10 @@ class World:
     def _rival(self, canary: Canary) -> str:
         """An older Canary of the same target; the first of equals by name."""
         mine = (json.text(canary.document, "metadata", "creationTimestamp"), canary.spec.name)
-        for each in self.cache(kinds.CANARY).by_namespace(canary.spec.namespace):
-            if json.text(each, "spec", "targetRef", "name") != canary.spec.target or json.uid(each) == canary.spec.uid:
-                continue
-            if json.text(each, "spec", "targetRef", "kind") != canary.spec.target_kind:
-                continue
-            if (json.text(each, "metadata", "creationTimestamp"), json.name(each)) < mine:
+        spec = canary.spec
+        for each in self._index.canaries.of(spec.namespace, spec.target_kind, spec.target):
+            older = (json.text(each, "metadata", "creationTimestamp"), json.name(each)) < mine
+            if older and json.uid(each) != spec.uid:
                 return f"{json.name(each)}.{json.namespace(each)}"
         return ""
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from services.router.siblings import Siblings
+from services.router.index import Index
 from shared.errors import Conflict, RetryLater
 from shared.kube import json, kinds
 from shared.kube.errors import AlreadyExists, Gone
@@ -41,7 +41,7 @@ class FakeCluster:
         """Stamp of managedFields."""
         self.prunes = False
         """The Canaries' definition is Flagger's: it drops our fields from whatever is written."""
-        self.siblings = Siblings()
+        self.index = Index()
 
     # --- the API ---------------------------------------------------------------------------------------------
 
@@ -93,8 +93,7 @@ class FakeCluster:
             self._remove(key)
 
     def _remove(self, key: tuple[str, str, str]) -> None:
-        if key[0] == kinds.APISIX_ROUTE.kind:
-            self.siblings.changed(self.objects[key], None)
+        self._noted(key, None)
         del self.objects[key]
 
     def _uid(self, key: tuple[str, str, str]) -> str:
@@ -145,9 +144,12 @@ class FakeCluster:
 
     def _store(self, key: tuple[str, str, str], obj: Json) -> None:
         obj["metadata"]["resourceVersion"] = str(next(self._versions))
-        if key[0] == kinds.APISIX_ROUTE.kind:
-            self.siblings.changed(self.objects.get(key), obj)
+        self._noted(key, obj)
         self.objects[key] = obj
+
+    def _noted(self, key: tuple[str, str, str], new: Json | None) -> None:
+        if kind := next((each for each in ALL_KINDS if each.kind == key[0]), None):
+            self.index.changed(kind, self.objects.get(key), new)
 
     def _about_to(self, verb: str, key: tuple[str, str, str]) -> None:
         if refusal := self.refusals.get((verb, key[0])):

@@ -17,6 +17,7 @@ from sandbox.controlplane.kubelet import FakeKubelet
 from sandbox.controlplane.server import ControlPlane
 from services.router import handlers
 from services.router.app import Kept, followed
+from services.router.index import Index
 from services.router.objects import Options
 from services.router.reconcile import Reconciler, Rules
 from services.router.world import WATCHED, World
@@ -63,8 +64,9 @@ class Cluster:
     ) -> None:
         self.server, self.api, self.access, self.manifests = server, api, access, manifests
         self.bus, self.clock = FakeBus(), clock or JumpingClock()
-        self.caches = Caches(access, followed(tracking=True))
-        world = World({kind: Kept(self.caches, kind) for kind in WATCHED}, access, tracking=True)
+        index = Index()
+        self.caches = Caches(access, followed(tracking=True), on_change=index.changed)
+        world = World({kind: Kept(self.caches, kind) for kind in WATCHED}, access, tracking=True, index=index)
         rules = Rules(
             default_provider="apisix",
             metrics_server="http://prometheus",

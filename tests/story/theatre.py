@@ -63,7 +63,7 @@ class Theatre:
     def _process(self, served: Iterable[Json] = ()) -> Reconciler:
         caches: dict[Kind, Cache] = {kind: self.cluster.cache(kind) for kind in ALL_KINDS}
         caches[kinds.CANARY] = FakeCache(self.cluster, kinds.CANARY, served)
-        world = World(caches, self.cluster, tracking=True, siblings=self.cluster.siblings, classes=lambda: self.classes)
+        world = World(caches, self.cluster, tracking=True, index=self.cluster.index, classes=lambda: self.classes)
         rules = Rules(
             default_provider="apisix",
             metrics_server="http://prometheus:9090",
