@@ -16,9 +16,11 @@ KIND = {"apiVersion": "apisix.apache.org/v2", "kind": "ApisixRoute"}
 
 
 def mobile() -> Json:
-    """A second route, with a rule for the canary's Service and one for somebody else's."""
+    """A second route, with a rule for the canary's Service and one for somebody else's. Its class is a name in the settings of
+    a controller 1.x, which is no object of the cluster."""
     found = manifest("route")
     found["metadata"]["name"] = "mobile"
+    found["spec"]["ingressClassName"] = "apisix"
     rule = found["spec"]["http"][0]
     rule["match"]["hosts"] = ["mobile.app.example.com"]
     other = {**copy.deepcopy(rule), "name": "other", "backends": [{"serviceName": "beta", "servicePort": 80}]}
@@ -89,6 +91,7 @@ async def every_route(rollout: Rollout) -> None:
     copied = named(rollout, "apisixupstreams", "podinfo-canary")
     await api.until(copied, lambda found: found["spec"]["retries"] == 5)
     await phase(rollout, *OVER)
+    assert not [text for text in rollout.texts() if "IngressClass" in text]
     await rollout.kubectl("delete", "apisixupstream", "podinfo")
     listed = named(rollout, "apisixupstreams", "").rstrip("/")
     await api.until(listed, lambda found: found["items"] == [])
