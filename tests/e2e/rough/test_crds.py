@@ -65,7 +65,7 @@ async def test_whoever_was_there_before_the_definitions_has_waited_for_them(scen
     pods = (await scene.stage.api.get(f"/api/v1/namespaces/{installed.NAMESPACE}/pods"))["items"]
     restarts = [each["restartCount"] for pod in pods for each in pod["status"]["containerStatuses"]]
     assert restarts == [0] * len(installed.DEPLOYMENTS)
-    [sentence] = {line["msg"] for line in scene.log("router") if MISSING["router"] in line["msg"]}
+    sentence = next(line["msg"] for line in scene.log("router") if MISSING["router"] in line["msg"])
     assert sentence.startswith(
         "waiting: apisixroutes of apisix.apache.org/v2 aren't served: install the CRDs of APISIX"
     )
