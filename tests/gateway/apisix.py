@@ -12,6 +12,7 @@ when these four name it; it must be alone on its file, have one worker, and reac
 import asyncio
 import shutil
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -97,7 +98,7 @@ class Apisix:
 
 class _Quoting(yaml.SafeDumper):
     """Every text has quotes, since a hexadecimal id may look like a number to the gateway; keys have none, which older ones can't read.
-    Nor can they read references."""
+    Nor can they read references, or a text of several lines: only Lua has those here, and takes a line's end for a blank."""
 
     def ignore_aliases(self, data: object) -> bool:
         return True
@@ -110,13 +111,17 @@ def _with_plain_keys(dumper: _Quoting, found: Mapping[str, Json]) -> yaml.Mappin
     return node
 
 
-_Quoting.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="'"))
+def _in_one_line(dumper: _Quoting, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text.replace("\n", " "), style="'")
+
+
+_Quoting.add_representer(str, _in_one_line)
 _Quoting.add_representer(dict, _with_plain_keys)
 
 
 def written(found: Mapping[str, list[Json]]) -> str:
     """The whole file."""
-    return yaml.dump(dict(found), Dumper=_Quoting, sort_keys=False) + "#END\n"
+    return yaml.dump(dict(found), Dumper=_Quoting, sort_keys=False, width=sys.maxsize) + "#END\n"
 
 
 @asynccontextmanager

@@ -25,11 +25,11 @@ DEMANDED = os.environ.get("SERINUS_APISIX", "")
 _NOT_HERE = "not shown on a real APISIX"
 
 
-def _asked() -> list[object]:
+def _asked(*, double_too: bool = True) -> list[object]:
     own = (YOURS.version,) if YOURS else ()
     real = (DEMANDED,) if DEMANDED else tuple(dict.fromkeys((*VERSIONS, *own)))
     return [
-        *(pytest.param(("double", version), id=f"double-{version}") for version in VERSIONS),
+        *(pytest.param(("double", version), id=f"double-{version}") for version in VERSIONS if double_too),
         *(pytest.param(("apisix", version), id=f"apisix-{version}", marks=_real()) for version in real),
     ]
 
@@ -64,6 +64,20 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
 async def stage(request: pytest.FixtureRequest, running: Callable[[str], apisix.Running]) -> AsyncIterator[Stage]:
     """A gateway with a primary and a canary pod, and nothing applied yet."""
     kind, version = request.param
+    async with _stage(kind, version, running) as found:
+        yield found
+
+
+@pytest.fixture(params=_asked(double_too=False))
+async def real_stage(request: pytest.FixtureRequest, running: Callable[[str], apisix.Running]) -> AsyncIterator[Stage]:
+    """The same where the gateway has to run Lua, which the double doesn't."""
+    kind, version = request.param
+    async with _stage(kind, version, running) as found:
+        yield found
+
+
+@contextlib.asynccontextmanager
+async def _stage(kind: str, version: str, running: Callable[[str], apisix.Running]) -> AsyncIterator[Stage]:
     network = Network()
     async with contextlib.AsyncExitStack() as ends:
         user = await ends.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()))

@@ -31,6 +31,8 @@ class Answer:
     headers: Mapping[str, str]
     version: str
     """Of the application; empty if it wasn't the application's answer."""
+    cookies: tuple[str, ...]
+    """What it set, with their attributes."""
 
 
 class Stage:
@@ -85,7 +87,9 @@ class Stage:
         wanted = {"Host": host, **headers}
         async with self._user.request(method, self.target.url + path, headers=wanted) as answer:
             mine = "greetings" in await answer.text()
-            return Answer(answer.status, answer.headers.copy(), (await answer.json())["version"] if mine else "")
+            version = (await answer.json())["version"] if mine else ""
+            cookies = tuple(answer.headers.getall("Set-Cookie", ()))
+            return Answer(answer.status, answer.headers.copy(), version, cookies)
 
     async def load(self, number: int, path: str = "/api/info") -> Counter[int]:
         """The statuses of so many requests."""
