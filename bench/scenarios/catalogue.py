@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.scenarios import arrival, beside, bus, definitions, deletion, orders, removal, taking_over, upgrading
-from bench.scenarios.scenario import Outcome, Scenario
+from bench.scenarios.scenario import Outcome, Scenario, row
 from sandbox.scene import Scene, opened
 from sandbox.stage import Options
 from tests.e2e.rollouts import Rollout
@@ -23,15 +23,16 @@ _AT_ONCE: Final = 12
 
 
 async def played(names: Sequence[str]) -> list[tuple[str, Outcome]]:
-    """Those whose names begin so, or all; in the order of the list. The first that can't be played to its end ends it."""
+    """Those whose names begin so, or all; in the order of the list. Prints each as it
+    comes; the first that can't be played to its end ends it all."""
     wanted = [each for each in ALL if not names or any(each.name.startswith(name) for name in names)]
     rows: dict[str, Outcome] = {}
     places = asyncio.Semaphore(_AT_ONCE)
 
     async def play(scenario: Scenario, scene: Scene) -> None:
         async with places:
-            rows[scenario.name] = await scenario.act(Rollout(scene, scenario.namespace))
-        print(f"{scenario.name}: played", flush=True)
+            outcome = rows[scenario.name] = await scenario.act(Rollout(scene, scenario.namespace))
+        print(row(scenario.name, outcome), flush=True)
 
     if gentle := sorted((each for each in wanted if not each.rough), key=lambda each: -each.seconds):
         async with _scene() as scene, asyncio.TaskGroup() as group:

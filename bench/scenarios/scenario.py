@@ -108,15 +108,16 @@ def irregular(numbers: Iterable[int]) -> list[str]:
 
 def table(rows: Sequence[tuple[str, Outcome]]) -> str:
     """For people and for Markdown."""
-    lines = [
+    head = [
         "| scenario | requests sent | 5xx seen | steps lost or doubled | seconds until right again |",
         "|---|---|---|---|---|",
     ]
-    lines += [
-        f"| {name} | {each.requests} | {len(each.failed)} | {len(each.steps)} | {each.seconds:.1f} |"
-        for name, each in rows
-    ]
-    return "\n".join(lines)
+    return "\n".join([*head, *(row(name, each) for name, each in rows)])
+
+
+def row(name: str, each: Outcome) -> str:
+    """One line of it."""
+    return f"| {name} | {each.requests} | {len(each.failed)} | {len(each.steps)} | {each.seconds:.1f} |"
 
 
 def wrong(rows: Sequence[tuple[str, Outcome]]) -> list[str]:
