@@ -45,8 +45,8 @@ async def app(settings: AnalyzerSettings, runtime: Runtime) -> None:
     broker = bus.make_broker(settings, SERVICE, lambda: runtime.fail("the connection to NATS is closed"))
     analyzer = await _analyzer(settings, runtime, Markers(broker), Publisher(broker, runtime))
 
-    async def on_tick(tick: Tick, _: Delivery) -> None:
-        await analyzer.on_tick(tick)
+    async def on_tick(tick: Tick, delivery: Delivery) -> None:
+        await analyzer.on_tick(tick, delivery.sequence)
 
     consume(
         broker,

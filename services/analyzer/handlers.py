@@ -51,13 +51,18 @@ class Analyzer:
     meter: Meter
     judged_by: str = ""
 
-    async def on_tick(self, tick: Tick) -> None:
-        """Judges a tick and stores the verdict. Raises RetryLater when the bus is away; survives redelivery."""
+    async def on_tick(self, tick: Tick, place: int = 0) -> None:
+        """Judges a tick and stores the verdict. Raises RetryLater when the bus is away; survives redelivery.
+
+        `place` is the tick's in its stream: delivered again it's the same, and the bus drops the second verdict. A tick that
+        was armed again has another one: the verdict before it is lost, to a router that couldn't read it for instance.
+        """
         late = (self.clock.now() - tick.tick.due).total_seconds()
         self.meter.observe("serinus_tick_lateness_seconds", max(0.0, late))
         verdict = policy.verdict(tick, await self._checks(tick), self.judged_by)
         subject = subjects.inbox(tick.canary.namespace, tick.canary.name)
-        await self.outbox.publish(subject, verdict, stream=subjects.INBOX_STREAM, message_id=verdict.id)
+        ident = f"{verdict.id}/{place}"
+        await self.outbox.publish(subject, verdict, stream=subjects.INBOX_STREAM, message_id=ident)
         self.meter.inc("serinus_verdicts_total", outcome=verdict.outcome)
         for outcome in weighing.counted(verdict.checks):
             self.meter.inc("serinus_checks_total", outcome=outcome)

@@ -12,6 +12,10 @@ class Delivery(Protocol):
 
     @property
     def attempts(self) -> int: ...
+    @property
+    def sequence(self) -> int:
+        """Its place in the stream."""
+        ...
 
     @property
     def subject(self) -> str: ...

@@ -308,7 +308,8 @@ class Check(Model):
 class Verdict(Message):
     """The answer to one tick, with every check. Analyzer → router.
 
-    `outcome` is the worst of all checks but gates: fail and error count as failed checks, hold counts nothing.
+    `outcome` is the worst of all checks but gates: fail and error count as failed checks, hold counts nothing. The
+    Nats-Msg-Id of a verdict on a tick ends with that tick's place in its stream: one that was armed again gets another verdict.
     """
 
     kind: Literal["verdict"] = "verdict"

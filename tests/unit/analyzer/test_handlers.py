@@ -42,6 +42,15 @@ async def test_a_timer_passes_at_once(world: World) -> None:
     ]
 
 
+async def test_a_verdict_is_told_once_for_each_time_that_its_tick_is_armed(world: World) -> None:
+    """Delivered again, it's the same; armed again, the verdict before it was lost, to an older router for instance."""
+    for place in (7, 7, 8):
+        await world.analyzer.on_tick(tick(purpose=Purpose.TIMER), place)
+    first, again, armed_again = world.message_ids
+    assert first == again != armed_again
+    assert len({verdict.id for verdict in world.verdicts}) == 1
+
+
 async def test_none_hides_behind_another(world: World) -> None:
     world.replies = {"load-test": REFUSED}
     world.answers = {"rate": Answer(value=1.0), "templated": Answer(error="x", fault=Fault.QUERY)}
