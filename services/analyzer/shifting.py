@@ -20,6 +20,10 @@ CHANCE: Final = 1e-4
 """How likely a gateway that follows is thought to be behind: its round robin is more even than the chance that is
 reckoned with, so it is less than this."""
 
+WAY: Final = 0.25
+"""How much of the way to its weight a share must have come. Pages and scrapes are late, so with short intervals a good part
+of the numbers is of before; a gateway that doesn't follow has come nowhere."""
+
 
 @dataclass(frozen=True, slots=True)
 class Division:
@@ -69,8 +73,8 @@ def divided(asked: Shift, rows: Iterable[Row]) -> dict[str, Division]:
 def behind(asked: Shift, found: Division) -> bool:
     """Has the canary too little for its weight, and about what it had before? More is no matter: testers and clients
     with a cookie come on top."""
-    most = found.own + asked.slack
-    if most >= found.all * (asked.weight + asked.before) / 200:
+    most, enough = found.own + asked.slack, asked.before + WAY * (asked.weight - asked.before)
+    if most >= found.all * enough / 100:
         return False
     return float(special.bdtr(int(most), int(found.all), asked.weight / 100)) < CHANCE
 

@@ -79,12 +79,10 @@ def owed(weight: int, workers: int) -> int:
 
 
 def _shift(scene: Scene, passed: timedelta) -> wire.Shift | None:
-    """What tells this step's weight from the one before. The first weight needs none: any request of the canary's own
-    shows it, unless it has testers. Where cookies keep clients on the primary, no weight is anybody's share."""
+    """What tells this step's weight from the one before. Where cookies keep clients on the primary, no weight is
+    anybody's share."""
     spec, state = scene.canary.spec, scene.state
-    before = weight_before(spec, state.weight)
-    shown = before == 0 and not spec.testers
-    if shown or state.weight == 0 or spec.primary_cookie:
+    if state.weight == 0 or spec.primary_cookie:
         return None
     told = any(notice.startswith(BEHIND) for notice in state.noticed)
     lately = min(max(passed, timedelta(seconds=1)), LATELY)
@@ -93,7 +91,7 @@ def _shift(scene: Scene, passed: timedelta) -> wire.Shift | None:
         canary=queries.node_pattern(scene.nodes),
         primary=queries.node_pattern(scene.primary),
         weight=state.weight,
-        before=before,
+        before=weight_before(spec, state.weight),
         slack=owed(state.weight, scene.workers),
         overdue=state.step_ticks > 0 and passed >= FOLLOWS and not told,
     )

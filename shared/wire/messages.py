@@ -169,9 +169,7 @@ class Evidence(Model):
         default=None,
         description="Requests that the gateway's round robin may give to the primary before the canary's first.",
     )
-    shift: Shift | None = Field(
-        default=None, description="From a rollout's second weight on, with testers from the first."
-    )
+    shift: Shift | None = Field(default=None, description="Where the public has a share in the canary.")
 
 
 class Sides(Model):

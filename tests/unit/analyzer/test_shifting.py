@@ -59,10 +59,19 @@ def test_too_few_requests_hold_nobody_up(requests: int) -> None:
 
 @pytest.mark.parametrize(
     ("weight", "before", "own", "expected"),
-    [(20, 10, 100, True), (20, 10, 160, False), (100, 50, 500, True), (100, 50, 1000, False), (60, 50, 500, True)],
+    [
+        (20, 10, 100, True),
+        (20, 10, 130, False),
+        (100, 50, 500, True),
+        (100, 50, 1000, False),
+        (60, 50, 500, True),
+        (10, 0, 5, True),
+    ],
 )
-def test_between_two_weights_the_nearer_one_is_believed(weight: int, before: int, own: int, expected: bool) -> None:
-    """A page may still hold some seconds of the weight before."""
+def test_who_is_on_the_way_is_believed_and_who_stands_still_is_not(
+    weight: int, before: int, own: int, expected: bool
+) -> None:
+    """With short intervals a good part of the numbers is of the weight before."""
     assert behind(SHIFT.model_copy(update={"weight": weight, "before": before}), Division(own, 1000)) is expected
 
 
