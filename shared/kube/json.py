@@ -40,11 +40,11 @@ def items(obj: Mapping[str, Any] | None, *path: str) -> list[Json]:
 
 
 def number(obj: Mapping[str, Any] | None, *path: str, default: int = 0) -> int:
-    """The whole number at `path` (`10.0` is one, `true` isn't), or `default`."""
+    """The whole number at `path` (`10.0` is one, `true` and infinity aren't), or `default`."""
     found = value(obj, *path)
-    if isinstance(found, bool) or not isinstance(found, int | float) or found != int(found):
-        return default
-    return int(found)
+    if isinstance(found, float):
+        return int(found) if found.is_integer() else default
+    return found if isinstance(found, int) and not isinstance(found, bool) else default
 
 
 def flag(obj: Mapping[str, Any] | None, *path: str) -> bool:
