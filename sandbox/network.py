@@ -31,6 +31,11 @@ class ServiceTable:
             self._slices.setdefault((found["metadata"]["namespace"], owner), []).append(found)
         self._by_ip = {ip: key for key, service in self._services.items() if (ip := _cluster_ip(service))}
 
+    def parts(self, namespace: str, name: str) -> tuple[Json, ...]:
+        """The Service, if it exists, and its slices: nothing else is known of it here."""
+        service = self._services.get((namespace, name))
+        return (*(() if service is None else (service,)), *self._slices.get((namespace, name), ()))
+
     def cluster_ip(self, namespace: str, name: str) -> str:
         """The Service's ClusterIP; empty if it's headless or doesn't exist."""
         return _cluster_ip(self._services.get((namespace, name), {}))

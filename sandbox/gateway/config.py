@@ -64,6 +64,32 @@ def label(name: str, prefer_name: bool) -> str:
     return name if prefer_name or not name else f"{zlib.crc32(name.encode()):x}"
 
 
+class Memo:
+    """What was made of each ApisixRoute, and of which objects: most changes of a cluster are about one route of many."""
+
+    def __init__(self) -> None:
+        self._made: dict[Key, tuple[tuple[Json, ...], tuple[Rule, ...] | str]] = {}
+
+    def rules(self, route: Json, table: ServiceTable, dialect: Dialect) -> tuple[Rule, ...] | str:
+        """Its rules, or why it isn't published; always with the same dialect."""
+        key, parts = (route["metadata"]["namespace"], route["metadata"]["name"]), _parts(route, table)
+        of, made = self._made.get(key, ((), ""))
+        if len(of) != len(parts) or any(one is not other for one, other in zip(of, parts, strict=True)):
+            try:
+                made = _rules(route, table, dialect)
+            except (Refused, exprs.Unsupported, plugins.Invalid) as error:
+                made = str(error) or type(error).__name__
+            self._made[key] = parts, made
+        return made
+
+
+def _parts(route: Json, table: ServiceTable) -> tuple[Json, ...]:
+    """All objects that its rules are made of."""
+    namespace = route["metadata"]["namespace"]
+    backends = (backend for entry in route["spec"].get("http") or [] for backend in entry.get("backends") or [])
+    return (route, *(part for backend in backends for part in table.parts(namespace, backend["serviceName"])))
+
+
 def translate(
     routes: Iterable[Json],
     table: ServiceTable,
@@ -71,33 +97,26 @@ def translate(
     dialect: Dialect,
     *,
     default_class: bool = True,
+    memo: Memo | None = None,
 ) -> dict[Key, tuple[Rule, ...]]:
     """The rules of every ApisixRoute. `default_class`: is an IngressClass marked as default?"""
+    memo = memo or Memo()
     found: dict[Key, tuple[Rule, ...]] = {}
     for route in routes:
         key = (route["metadata"]["namespace"], route["metadata"]["name"])
         if not concerns(route, dialect, default_class):
             continue
-        try:
-            found[key] = _rules(route, table, dialect)
-        except (Refused, exprs.Unsupported, plugins.Invalid):
-            if key in before:
-                found[key] = before[key]
+        made = memo.rules(route, table, dialect)
+        if not isinstance(made, str):
+            found[key] = made
+        elif key in before:
+            found[key] = before[key]
     return found
 
 
 def concerns(route: Json, dialect: Dialect, default_class: bool) -> bool:
     """Is it this controller's? Newer ones want to be named, or to be the default."""
     return bool(not dialect.services or default_class or route["spec"].get("ingressClassName"))
-
-
-def problem(route: Json, table: ServiceTable, dialect: Dialect) -> str:
-    """Why this ApisixRoute isn't published, or an empty text."""
-    try:
-        _rules(route, table, dialect)
-    except (Refused, exprs.Unsupported, plugins.Invalid) as error:
-        return str(error) or type(error).__name__
-    return ""
 
 
 def _rules(route: Json, table: ServiceTable, dialect: Dialect) -> tuple[Rule, ...]:

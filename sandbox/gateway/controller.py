@@ -50,7 +50,9 @@ async def follow(api: Api, gateway: Gateway, *, reports: bool = False) -> None:
 async def _report(api: Api, gateway: Gateway, routes: list[Json], table: ServiceTable) -> None:
     """What can't be said now is said after the next change."""
     for route in routes:
-        told = status.conditions(route, table, gateway.dialect, datetime.now(UTC), default_class=gateway.default_class)
+        told = status.conditions(
+            route, table, gateway.dialect, datetime.now(UTC), gateway.memo, default_class=gateway.default_class
+        )
         if told is None:
             continue
         namespace, name = _key(route)

@@ -64,6 +64,7 @@ class Gateway:
         self.global_prefer_name = global_prefer_name
         self._chance = chance
         self._monotonic = monotonic
+        self.memo = config.Memo()
         self._rules: dict[config.Key, tuple[config.Rule, ...]] = {}
         self._born: dict[str, float] = {}
         self._table = Table()
@@ -127,7 +128,9 @@ class Gateway:
         self._pending = {known for known in self._pending if known.when() > now} | {timer}
 
     def _configure(self, routes: list[Json], table: ServiceTable) -> None:
-        self._rules = config.translate(routes, table, self._rules, self.dialect, default_class=self.default_class)
+        self._rules = config.translate(
+            routes, table, self._rules, self.dialect, default_class=self.default_class, memo=self.memo
+        )
         rules = [rule for of_route in self._rules.values() for rule in of_route]
         now = self._monotonic()
         self._born = {rule.name: self._born.get(rule.name, now) for rule in rules}

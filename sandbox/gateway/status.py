@@ -12,12 +12,19 @@ from sandbox.network import ServiceTable
 
 
 def conditions(
-    route: Json, table: ServiceTable, dialect: Dialect, now: datetime, *, default_class: bool = True
+    route: Json,
+    table: ServiceTable,
+    dialect: Dialect,
+    now: datetime,
+    memo: config.Memo | None = None,
+    *,
+    default_class: bool = True,
 ) -> list[Json] | None:
     """As they should be; None where the controller says nothing, or has said it."""
     if not config.concerns(route, dialect, default_class):
         return None
-    problem = config.problem(route, table, dialect)
+    made = (memo or config.Memo()).rules(route, table, dialect)
+    problem = made if isinstance(made, str) else ""
     told = (_told_by_2 if dialect.services else _told_by_1)(problem)
     told["observedGeneration"] = route["metadata"]["generation"]
     stands: list[Json] = route.get("status", {}).get("conditions") or []

@@ -6,7 +6,7 @@ import pytest
 
 from sandbox.controlplane.api import Json
 from sandbox.gateway import config
-from sandbox.gateway.config import Rule, label, translate
+from sandbox.gateway.config import Memo, Rule, label, translate
 from sandbox.gateway.dialect import dialect
 from sandbox.network import Node, ServiceTable
 from tests.unit.sandbox.objects import (
@@ -145,3 +145,21 @@ def test_timeouts_are_whole_seconds(text: str | None, seconds: float) -> None:
 
     assert found.read_timeout == seconds
     assert found.connect_timeout == config._DEFAULT_TIMEOUT
+
+
+def test_only_what_changed_is_made_anew() -> None:
+    """And everything that a route's rules are made of counts as such."""
+    memo, given = (
+        Memo(),
+        [route(rule("a", backend("podinfo-canary")), name="a"), route(rule("b", backend("podinfo-canary")), name="b")],
+    )
+    first = translate(given, TABLE, {}, OLD, memo=memo)
+    again = translate(
+        [given[0], route(rule("b", backend("podinfo-canary"), priority=7), name="b")], TABLE, first, OLD, memo=memo
+    )
+    assert again["test", "a"] is first["test", "a"]
+    assert [each.priority for each in again["test", "b"]] == [7]
+
+    without = translate(given, ServiceTable(services(), []), again, OLD, memo=memo)
+    assert without["test", "a"][0].backends[0].nodes == ()
+    assert translate(given, ServiceTable(), {}, OLD, memo=memo) == {}, "without the Service it isn't published"
