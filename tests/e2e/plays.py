@@ -16,7 +16,7 @@ from tests.e2e.rollouts import Rollout
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-AT_ONCE = 24
+AT_ONCE = 14
 """More would be quicker only if the machine had more than two cores."""
 
 

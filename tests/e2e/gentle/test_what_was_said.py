@@ -31,4 +31,6 @@ async def test_no_service_was_refused_anything(programme: Programme, scene: Scen
     await programme.over()
 
     bad = re.compile(r"HTTP 403|is forbidden: |permissions violation|Authorization", re.IGNORECASE)
-    assert [line["msg"] for service in SERVICES for line in scene.log(service) if bad.search(line["msg"])] == []
+    going = "because it is being terminated"  # also a 403, to everybody: one play deletes its namespace
+    said = [line["msg"] for service in SERVICES for line in scene.log(service)]
+    assert [each for each in said if bad.search(each) and going not in each] == []
