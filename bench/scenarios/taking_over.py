@@ -79,7 +79,9 @@ async def _left(rollout: Rollout, moment: str) -> Json:
     status: Json = canary.pop("status")
     canary["spec"]["provider"] = "istio"
     for metric in canary["spec"]["analysis"]["metrics"]:
-        if metric["name"] == "request-duration":  # not what is looked at, and on a busy machine the gateway double is slow
+        if (
+            metric["name"] == "request-duration"
+        ):  # not what is looked at, and on a busy machine the gateway double is slow
             metric["thresholdRange"] = {"max": 5000}
     made = await api.create(rollout.canary.rpartition("/")[0], canary)
     for each in recorded:
