@@ -55,7 +55,7 @@ def _asked(scene: Scene, since: int) -> list[Json]:
     return [entry for entry in scene.plane.audit()[since:] if entry["verb"] != "watch"]
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 async def test_canaries_at_rest_cost_nothing(scene: Scene, oracle: Oracle, members: list[Member]) -> None:
     assert len(members) == CANARIES
     since, queries = len(scene.plane.audit()), oracle.queries
