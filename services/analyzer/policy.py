@@ -188,7 +188,7 @@ def rollback_requested(checks: Iterable[Check]) -> bool:
 
 
 def verdict_id(tick: Tick) -> str:
-    """The same for every judging of the same tick, so the bus keeps only the first."""
+    """The same for every judging of the same tick; the bus, which drops what it has had, is told the tick's place besides."""
     named = tick.tick
     return f"verdict/{tick.canary.uid}/{named.revision}/{named.seq}/{named.due.astimezone(UTC).isoformat()}"
 

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from typing import Any, Final, Protocol
 from urllib.parse import quote, urlencode
 
@@ -146,7 +146,7 @@ class Cluster:
 
     async def watch(
         self, kind: Kind, namespace: str | None, version: str, seconds: int, *, metadata_only: bool = False
-    ) -> AsyncIterator[Json]:
+    ) -> AsyncGenerator[Json, None]:
         """First an empty dict once the stream stands, then every event as `{"type", "object"}`, bookmarks too.
 
         Ends when the server ends it in order, after about `seconds`. Raises Expired when only a list can help.

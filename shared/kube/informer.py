@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from typing import Protocol
 
 from shared.errors import Never, RetryLater
@@ -35,7 +35,7 @@ class Source(Protocol):
 
     def watch(
         self, kind: Kind, namespace: str | None, version: str, seconds: int, *, metadata_only: bool = False
-    ) -> AsyncIterator[Json]: ...
+    ) -> AsyncGenerator[Json, None]: ...
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Json | None: ...
 
@@ -224,7 +224,7 @@ class Informer:
             self.kind, self.namespace, self._resume, seconds, metadata_only=self._metadata_only
         )
         begin = asyncio.get_running_loop().time()
-        async with contextlib.aclosing(events) as following:  # type: ignore[type-var]  # an async generator
+        async with contextlib.aclosing(events) as following:
             async for event in following:
                 self._contact()
                 if event:

@@ -6,7 +6,7 @@ start or an outage of the API server, would be refused by it (429), and what oth
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final
 
 from shared.kube.informer import Source
@@ -33,9 +33,9 @@ class Turns:
 
     async def watch(
         self, kind: Kind, namespace: str | None, version: str, seconds: int, *, metadata_only: bool = False
-    ) -> AsyncIterator[Json]:
+    ) -> AsyncGenerator[Json, None]:
         events = self._source.watch(kind, namespace, version, seconds, metadata_only=metadata_only)
-        async with contextlib.aclosing(events) as following:  # type: ignore[type-var]  # an async generator
+        async with contextlib.aclosing(events) as following:
             async with self._places:
                 first = await anext(following, None)
             if first is not None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import pytest
 
@@ -43,7 +43,7 @@ class Scripted:
 
     async def watch(
         self, kind: Kind, namespace: str | None, version: str, seconds: int, *, metadata_only: bool = False
-    ) -> AsyncIterator[Json]:
+    ) -> AsyncGenerator[Json, None]:
         yield {}
         await asyncio.Event().wait()
 

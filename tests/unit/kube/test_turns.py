@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from shared.kube import kinds
 from shared.kube.json import Json
@@ -36,7 +36,7 @@ class Slow:
 
     async def watch(
         self, kind: Kind, namespace: str | None, version: str, seconds: int, *, metadata_only: bool = False
-    ) -> AsyncIterator[Json]:
+    ) -> AsyncGenerator[Json, None]:
         await self._answer()
         yield {}
         yield {"type": namespace}
