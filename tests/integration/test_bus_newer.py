@@ -57,7 +57,7 @@ async def test_after_a_downgrade_what_is_asked_anew_anyway_is_left(server: NatsS
         await put(admin, fact())
         await settled(admin)
         assert seen == [fact()]
-        assert outcomes(place.runtime)["left"] == 1
+        await until(lambda: outcomes(place.runtime)["left"] == 1)
         assert (await admin.state("DEAD"))["messages"] == 0
 
 
