@@ -6,6 +6,8 @@ that a test or the demo runs.
 
 import asyncio
 import itertools
+import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
@@ -14,14 +16,32 @@ from aiohttp import web
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
-_GRACE = 1.0  # seconds that requests under way get when the listener closes
+
+async def accept_no_more(listening: socket.socket) -> None:
+    """Before its server closes: asyncio (Python 3.11) forgets a client whom the loop took up just before `close`, socket
+    and all, so those who are half way in get in first. Whoever comes later is refused.
+    """
+    asyncio.get_running_loop().remove_reader(listening.fileno())
+    for _ in range(2):  # the turns of the loop from a connection to its protocol
+        await asyncio.sleep(0)
 
 
 class Listener:
-    """Started by `async with`. With several handlers each new connection goes to the next of them."""
+    """Started by `async with`. With several handlers each new connection goes to the next of them.
 
-    def __init__(self, *handlers: Handler, port: int = 0, host: str = "127.0.0.1") -> None:
+    `grace` is in seconds, what requests under way get when it stops.
+    """
+
+    def __init__(
+        self,
+        *handlers: Handler,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        tls: ssl.SSLContext | None = None,
+        grace: float = 1.0,
+    ) -> None:
         self._handlers = handlers
+        self._tls, self._grace = tls, grace
         self._host = host
         self._wanted = port
         self._servers: list[web.Server] = []
@@ -38,14 +58,14 @@ class Listener:
     @property
     def url(self) -> str:
         """Without a path."""
-        return f"http://{self._host}:{self.port}"
+        return f"{'https' if self._tls else 'http'}://{self._host}:{self.port}"
 
     async def start(self) -> None:
         """Accept connections from now on."""
         self._servers = [web.Server(handler, access_log=None) for handler in self._handlers]
         turn = itertools.cycle(self._servers)
         self._listening = await asyncio.get_running_loop().create_server(
-            lambda: next(turn)(), self._host, self._wanted, backlog=1024
+            lambda: next(turn)(), self._host, self._wanted, backlog=1024, ssl=self._tls
         )
 
     async def stop(self) -> None:
@@ -53,10 +73,14 @@ class Listener:
         listening, self._listening = self._listening, None
         if listening is None:
             return
-        listening.close()
+        try:
+            for each in listening.sockets:
+                await accept_no_more(each)
+        finally:
+            listening.close()
         for server in self._servers:
             server.pre_shutdown()  # idle connections end at once, only requests under way get their grace
-        await asyncio.gather(*(server.shutdown(_GRACE) for server in self._servers))
+        await asyncio.gather(*(server.shutdown(self._grace) for server in self._servers))
         # A closed transport gives up its socket one turn of the loop later; a test's loop may end right here.
         for _ in range(2):
             await asyncio.sleep(0)

@@ -6,6 +6,7 @@ There is no RBAC: every token, and none, may do everything. Nodes are played by 
 import asyncio
 import contextlib
 import json
+import socket
 import time
 from collections import deque
 from collections.abc import Callable
@@ -34,6 +35,7 @@ from sandbox.apiserver.subresources import Subresources
 from sandbox.apiserver.watching import Watch
 from sandbox.apiserver.writing import Author, Write
 from sandbox.controlplane.api import Api
+from sandbox.listener import accept_no_more
 from sandbox.ports import free_port
 
 _OPENAPI_V2: Final = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
@@ -80,6 +82,7 @@ class ApiServer:
         self._loop = Loop(self.objects.store, controllers)
         self._controlling: asyncio.Task[None] | None = None
         self._runner: web.AppRunner | None = None
+        self._socket: socket.socket | None = None
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -97,7 +100,8 @@ class ApiServer:
         # Watches of clients that are gone shall not linger until the next change.
         self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
+        self._socket = socket.create_server(("127.0.0.1", self.port))
+        await web.SockSite(self._runner, self._socket).start()
         self._controlling = asyncio.create_task(self._loop.run())
         namespaces = self._registry.built_in(kinds.NAMESPACES)
         for name in _NAMESPACES:
@@ -106,8 +110,10 @@ class ApiServer:
 
     async def stop(self) -> None:
         """End all connections. Raises what a controller died of."""
-        if self._runner:
+        if self._runner and self._socket:
+            await accept_no_more(self._socket)
             await self._runner.cleanup()
+            self._runner = None
         if self._controlling:
             self._controlling.cancel()
             with contextlib.suppress(asyncio.CancelledError):

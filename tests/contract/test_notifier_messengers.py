@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 from aiohttp import web
 
+from sandbox.listener import Handler, Listener
 from services.notifier import messages, policy
 from services.notifier.messages import Messenger, Target, Text
 from services.notifier.messengers import Messengers
@@ -64,14 +65,9 @@ class Vendors:
 
 
 @asynccontextmanager
-async def serving(answer: Callable[[web.BaseRequest], object]) -> AsyncIterator[str]:
-    runner = web.ServerRunner(web.Server(answer), shutdown_timeout=0.1)  # type: ignore[arg-type]  # any awaitable will do
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+async def serving(answer: Handler) -> AsyncIterator[str]:
+    async with Listener(answer, grace=0.1) as listener:
+        yield listener.url
 
 
 @pytest.fixture
@@ -161,7 +157,7 @@ async def post(messengers: Messengers, url: str, proxy: str = "") -> Attempt:
 async def test_proxies(messengers: Messengers, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, str]] = []
 
-    def proxy(name: str) -> Callable[[web.BaseRequest], object]:
+    def proxy(name: str) -> Handler:
         async def answer(request: web.BaseRequest) -> web.Response:
             seen.append((name, request.headers["Host"]))
             return web.Response()

@@ -267,7 +267,7 @@ async def test_a_slow_prometheus_is_given_up_and_starves_nobody(
         await released.wait()
         return web.Response()
 
-    prometheus = Prometheus(credentials, threads=2, monotonic=time.monotonic, observe=observed, timeout=0.3)
+    prometheus = Prometheus(credentials, threads=2, monotonic=time.monotonic, observe=observed, timeout=2.0)
     server.will(never)
     async with serving() as quick:
         quick.will(result(sample("1")))

@@ -5,7 +5,8 @@ from pathlib import PurePath
 GENTLE = PurePath("tests/e2e/gentle")
 ROUGH = PurePath("tests/e2e/rough")
 LONGEST = ("gentle", "test_crowd", "test_upgrade", "test_chaos")
-"""These begin first, in this order; then the other rough ones, then folders."""
+"""These begin first, in this order; then the folders of `EARLY`, then all others."""
+EARLY = (ROUGH, PurePath("tests/integration"))
 
 
 def group(path: PurePath) -> str:
@@ -14,7 +15,7 @@ def group(path: PurePath) -> str:
 
 
 def turn(path: PurePath) -> int:
-    """Lower ones begin first."""
+    """Lower ones begin first; in a run without the cluster, those that wait for servers before those that compute."""
     if group(path) in LONGEST:
         return LONGEST.index(group(path))
-    return len(LONGEST) + (not path.is_relative_to(ROUGH))
+    return len(LONGEST) + next((place for place, folder in enumerate(EARLY) if path.is_relative_to(folder)), len(EARLY))

@@ -16,6 +16,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from sandbox.apiserver.server import ApiServer
+from sandbox.listener import Listener
 from sandbox.nats import NatsServer
 from services.analyzer.app import app
 from services.analyzer.settings import AnalyzerSettings
@@ -80,13 +81,10 @@ class Slow:
 @pytest_asyncio.fixture
 async def slow() -> AsyncIterator[Slow]:
     found = Slow()
-    runner = web.ServerRunner(web.Server(found.answer), shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    found.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield found
-    found.open.set()
-    await runner.cleanup()
+    async with Listener(found.answer, grace=0.1) as listener:
+        found.url = listener.url
+        yield found
+        found.open.set()
 
 
 @pytest_asyncio.fixture

@@ -14,6 +14,7 @@ import pytest_asyncio
 from aiohttp import web
 from pydantic import TypeAdapter
 
+from sandbox.listener import Listener
 from sandbox.nats import NatsServer
 from shared.bus.broker import Broker
 from shared.bus.consume import consume
@@ -94,11 +95,8 @@ async def prometheus() -> AsyncIterator[str]:
         result = [{"metric": {}, "value": [0, "100"]}]
         return web.json_response({"status": "success", "data": {"resultType": "vector", "result": result}})
 
-    runner = web.ServerRunner(web.Server(answer), shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    async with Listener(answer, grace=0.1) as listener:
+        yield listener.url
 
 
 async def replica(stack: AsyncExitStack, nats: NatsServer) -> Child:

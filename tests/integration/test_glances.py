@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from sandbox.listener import Listener
 from sandbox.nats import NatsServer
 from shared.wire.messages import Comparison, Glance, Provider, TickId
 from tests.integration import bus_messages, bus_stage
@@ -57,12 +58,9 @@ class Numbers:
 @pytest_asyncio.fixture
 async def numbers() -> AsyncIterator[Numbers]:
     found = Numbers()
-    runner = web.ServerRunner(web.Server(found.answer), shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    found.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield found
-    await runner.cleanup()
+    async with Listener(found.answer, grace=0.1) as listener:
+        found.url = listener.url
+        yield found
 
 
 def look(numbers: Numbers, seq: int, due: timedelta, *, drain: bool | None = None) -> Glance:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from aiohttp import web
 
+from sandbox.listener import Listener
 from sandbox.nats import NatsServer
 from sandbox.table import ANALYZER, ROUTER, WATCHER, Row
 from services.analyzer.policy import Answer
@@ -97,20 +98,13 @@ async def serving(documents: Mapping[str, object]) -> AsyncIterator[tuple[str, l
     """A server that has these documents and no others; its address, and the paths that it was asked."""
     paths: list[str] = []
 
-    async def answer(request: web.Request) -> web.Response:
+    async def answer(request: web.BaseRequest) -> web.Response:
         paths.append(request.path)
         there = request.path in documents
         return web.json_response(documents.get(request.path, {}), status=200 if there else 404)
 
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}", paths
-    finally:
-        await runner.cleanup()
+    async with Listener(answer) as listener:
+        yield listener.url, paths
 
 
 def calling_itself(version: str) -> AbstractAsyncContextManager[tuple[str, list[str]]]:

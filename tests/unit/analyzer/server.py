@@ -1,12 +1,13 @@
 """An HTTP server on the loopback that answers what a test tells it to."""
 
-import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
+
+from sandbox.listener import Listener
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -38,10 +39,6 @@ class Server:
 @asynccontextmanager
 async def serving(path: str = "", tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
     found = Server()
-    runner = web.ServerRunner(web.Server(found.handle), shutdown_timeout=1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-    found.url = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}{path}"
-    yield found
-    await runner.cleanup()
-    await asyncio.sleep(0.01)  # closed transports are gone one turn of the loop later
+    async with Listener(found.handle, tls=tls) as listener:
+        found.url = listener.url + path
+        yield found

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import socket
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
 
+from sandbox.listener import accept_no_more
 from shared.kube.json import Json
 
 Mood = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -29,6 +31,7 @@ class Moody:
         self._changed = asyncio.Condition()
         self._streams: set[web.StreamResponse] = set()
         self._runner: web.AppRunner | None = None
+        self._socket: socket.socket | None = None
         self.port = 0
 
     @property
@@ -40,15 +43,17 @@ class Moody:
         app.router.add_route("*", "/{path:.*}", self._answer)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
-        await site.start()
-        self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
+        self._socket = socket.create_server(("127.0.0.1", self.port))
+        await web.SockSite(self._runner, self._socket).start()
+        self.port = self._socket.getsockname()[1]
 
     async def stop(self) -> None:
         for stream in tuple(self._streams):
             cut(stream)
-        if self._runner:
+        if self._runner and self._socket:
+            await accept_no_more(self._socket)
             await self._runner.cleanup()
+            self._runner = None
 
     async def put(self, name: str, *, uid: str = "", **fields: Any) -> Json:
         key = ("test", name)

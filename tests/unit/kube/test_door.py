@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from sandbox.listener import Listener
 from shared.errors import Conflict, Never, RetryLater
 from shared.kube import door, errors, kinds
 from shared.kube.json import Json
@@ -26,7 +27,7 @@ class Seen:
         self.delay = 0.0
         self.url = ""
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.text()
         self.asked.append(
             (
@@ -44,15 +45,9 @@ class Seen:
 @pytest.fixture
 async def seen() -> AsyncIterator[Seen]:
     server = Seen()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", server.handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    server.url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"  # type: ignore[union-attr]
-    yield server
-    await runner.cleanup()
+    async with Listener(server.handle, grace=0.1) as listener:
+        server.url = listener.url
+        yield server
 
 
 @contextlib.asynccontextmanager

@@ -7,6 +7,8 @@ from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from sandbox.listener import Listener
+
 
 class Collector:
     """An OTLP receiver that keeps spans by service."""
@@ -31,9 +33,6 @@ class Collector:
 @asynccontextmanager
 async def collecting() -> AsyncIterator[Collector]:
     found = Collector()
-    runner = web.ServerRunner(web.Server(found.receive), shutdown_timeout=1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    found.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield found
-    await runner.cleanup()
+    async with Listener(found.receive) as listener:
+        found.url = listener.url
+        yield found

@@ -1,7 +1,7 @@
 """A random walk over everything that can happen to a canary; Hypothesis looks for the order that breaks a promise.
 
-What is checked at each decision stands in `walking.py`; here is what may happen, what must hold at rest, and that
-every rollout ends, whatever came before and however it is judged from then on.
+What is checked at each decision stands in `tests/unit/router/walking.py`; here is what may happen, what must hold at
+rest, and that every rollout ends, whatever came before and however it is judged from then on.
 """
 
 from collections import Counter
