@@ -68,7 +68,8 @@ class Process:
         with self.log.open("ab") as log, warnings.catch_warnings():
             # Python 3.12 and later warn of any code between fork and exec in a threaded process; ours is one system call.
             warnings.simplefilter("ignore", DeprecationWarning)
-            # A session of its own: Ctrl-C in the terminal reaches us alone, and we end the children in order.
+            # A process group of its own: Ctrl-C in the terminal reaches us alone, and we end the children in order. Not a
+            # session: Linux shares the processor out by session first, and `nice` counts only within one.
             self._child = subprocess.Popen(
                 self.argv,
                 stdin=subprocess.DEVNULL,
@@ -76,7 +77,7 @@ class Process:
                 stderr=subprocess.STDOUT,
                 env=None if self.env is None else dict(self.env),
                 cwd=self.cwd,
-                start_new_session=True,
+                process_group=0,
                 preexec_fn=_die_with(os.getpid()),
             )
 
@@ -90,7 +91,7 @@ class Process:
         if child is None or child.poll() is not None:
             return
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)  # the session we made for it: its group has its id
+            os.killpg(child.pid, signal.SIGKILL)  # the group we made for it has its id
         child.wait()
 
     def terminate(self, timeout: float = 10.0) -> int | None:
