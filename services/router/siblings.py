@@ -12,6 +12,7 @@ from shared.kube import json
 from shared.kube.json import Json
 
 Key = tuple[str, str]
+_ANY: Final = ""
 _ONE_OF: Final = frozenset({"Equal", "In"})
 _OPPOSITES: Final = frozenset({
     frozenset({"Equal", "NotEqual"}), frozenset({"In", "NotIn"}), frozenset({"RegexMatch", "RegexNotMatch"}),
@@ -20,14 +21,15 @@ _OPPOSITES: Final = frozenset({
 
 
 class Siblings:
-    """The http rules of all ApisixRoutes by path, kept up to date by `changed`.
+    """The http rules of all ApisixRoutes by path and host, kept up to date by `changed`: hundreds of routes share `/*`.
 
     What a Canary generates is left out: it stands right above its source, which is here.
     """
 
     def __init__(self, routes: Iterable[Json] = ()) -> None:
-        self._by_path: dict[str, dict[Key, list[Json]]] = {}
-        self._paths: dict[Key, set[str]] = {}
+        self._found: dict[str, dict[str, dict[Key, list[Json]]]] = {}
+        """Rules by path, by host, by route."""
+        self._places: dict[Key, set[tuple[str, str]]] = {}
         for each in routes:
             self.changed(None, each)
 
@@ -41,27 +43,40 @@ class Siblings:
                 self._add(new)
 
     def sharing(self, rules: Iterable[Json], *but: Key) -> tuple[Json, ...]:
-        """Rules of other routes than `but` that have a path in common with one of these."""
+        """Rules of other routes than `but` that have a path in common with one of these, and may have a host."""
         found: dict[int, Json] = {}
-        for path in {path for rule in rules for path in paths(rule)}:
-            for key, there in self._by_path.get(path, {}).items():
-                if key not in but:
-                    found.update({id(rule): rule for rule in there})
+        for path, host in {place for rule in rules for place in _places(rule)}:
+            by_host = self._found.get(path, {})
+            for each in (host, _ANY) if host else by_host:
+                for key, there in by_host.get(each, {}).items():
+                    if key not in but:
+                        found.update({id(rule): rule for rule in there})
         return tuple(found.values())
 
     def _add(self, route: Json) -> None:
         key = _key(route)
         for rule in json.items(route, "spec", "http"):
-            for path in paths(rule):
-                self._by_path.setdefault(path, {}).setdefault(key, []).append(rule)
-                self._paths.setdefault(key, set()).add(path)
+            for path, host in _places(rule):
+                by_host = self._found.setdefault(path, {})
+                by_host.setdefault(host, {}).setdefault(key, []).append(rule)
+                self._places.setdefault(key, set()).add((path, host))
 
     def _drop(self, key: Key) -> None:
-        for path in self._paths.pop(key, set()):
-            there = self._by_path[path]
-            there.pop(key, None)
-            if not there:
-                del self._by_path[path]
+        for path, host in self._places.pop(key, set()):
+            by_host = self._found[path]
+            del by_host[host][key]
+            if not by_host[host]:
+                del by_host[host]
+            if not by_host:
+                del self._found[path]
+
+
+def _places(rule: Json) -> list[tuple[str, str]]:
+    """Path and host, where a request for it may come from; `_ANY` stands for all hosts, and for those with a wildcard."""
+    hosts = {each.lower() for each in _texts(rule, "hosts")}
+    if not hosts or any(each.startswith("*") for each in hosts):
+        hosts = {_ANY}
+    return [(path, host) for path in paths(rule) for host in hosts]
 
 
 def _key(route: Json) -> Key:

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.router.index import By, Index
+from services.router.siblings import Siblings, overlap
 from shared.kube import json, kinds
 from shared.kube.json import Json
 
@@ -52,3 +53,45 @@ def test_what_was_there_at_the_start_is_found() -> None:
     assert index.scalers.of("test", "Deployment", "d") == (scaler,)
     assert index.canaries.of("test", "Deployment", "d") == (canary,)
     assert index.canaries.of("test", "DaemonSet", "d") == ()
+
+
+HOSTS = ("a.example", "A.example", "b.example", "*.example", "")
+
+
+def _rule(paths: list[str], hosts: list[str] | None) -> Json:
+    return {"match": {"paths": paths} | ({} if hosts is None else {"hosts": hosts})}
+
+
+rules = st.builds(
+    _rule,
+    st.lists(st.sampled_from(("/*", "/a")), min_size=1, max_size=2),
+    st.none() | st.lists(st.sampled_from(HOSTS), max_size=2),
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(NAMES), st.lists(rules, max_size=2) | st.none())), rules)
+def test_no_rule_that_may_answer_the_same_request_is_missed(
+    changes: list[tuple[str, list[Json] | None]], asked: Json
+) -> None:
+    siblings = Siblings()
+    there: dict[str, Json] = {}
+    for name, http in changes:
+        old, new = there.pop(name, None), None
+        if http is not None:
+            new = there[name] = {"metadata": {"namespace": "test", "name": name}, "spec": {"http": http}}
+        siblings.changed(old, new)
+
+    found = siblings.sharing([asked], ("test", "a"))
+    others = [rule for name, each in there.items() if name != "a" for rule in each["spec"]["http"]]
+    ids = {id(rule) for rule in found}
+    assert len(ids) == len(found), "each once"
+    assert ids <= {id(rule) for rule in others}, "nothing that went, and nothing of one's own"
+    assert {id(rule) for rule in others if overlap(asked, rule)} <= ids
+
+
+def test_hundreds_of_routes_on_one_path_are_told_apart_by_their_hosts() -> None:
+    routes = [
+        {"metadata": {"namespace": "test", "name": f"r{n}"}, "spec": {"http": [_rule(["/*"], [f"{n}.example"])]}}
+        for n in range(300)
+    ]
+    assert Siblings(routes).sharing([_rule(["/*"], ["7.example"])], ("test", "r7")) == ()
