@@ -68,8 +68,7 @@ class Process:
         with self.log.open("ab") as log, warnings.catch_warnings():
             # Python 3.12 and later warn of any code between fork and exec in a threaded process; ours is one system call.
             warnings.simplefilter("ignore", DeprecationWarning)
-            # A process group of its own: Ctrl-C in the terminal reaches us alone, and we end the children in order. Not a
-            # session: Linux shares the processor out by session first, and `nice` counts only within one.
+            # A session of its own: Ctrl-C in the terminal reaches us alone, and we end the children in order.
             self._child = subprocess.Popen(
                 self.argv,
                 stdin=subprocess.DEVNULL,
@@ -77,7 +76,7 @@ class Process:
                 stderr=subprocess.STDOUT,
                 env=None if self.env is None else dict(self.env),
                 cwd=self.cwd,
-                process_group=0,
+                start_new_session=True,
                 preexec_fn=_die_with(os.getpid()),
             )
 
@@ -91,7 +90,7 @@ class Process:
         if child is None or child.poll() is not None:
             return
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)  # the group we made for it has its id
+            os.killpg(child.pid, signal.SIGKILL)  # the session we made for it: its group has its id
         child.wait()
 
     def terminate(self, timeout: float = 10.0) -> int | None:

@@ -1,6 +1,5 @@
 """How the cluster suite is dealt out to workers, with `--dist loadgroup`: see `tests/e2e/groups.py`."""
 
-import os
 from pathlib import PurePath
 
 import pytest
@@ -8,9 +7,6 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling, Scheduling
 
 from tests.e2e import groups
-
-NICE = 15
-"""Of 19. Beside a process that isn't nice it gets some 3 % of a core."""
 
 
 class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
@@ -38,18 +34,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
         return None
     config.option.loadscopereorder = False
     return Groups(config, log)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """In a parallel run of the cluster suite the others take what processor time the gentle ones leave: those measure what
-    clients of a gateway see, and two cores that do something else besides are a slow gateway. A worker that was nice once
-    stays so, and so does all that it starts.
-    """
-    path = PurePath(item.path.relative_to(item.config.rootpath))
-    parallel = "PYTEST_XDIST_WORKER" in os.environ and item.get_closest_marker("cluster")
-    if parallel and not path.is_relative_to(groups.GENTLE) and os.nice(0) < NICE:
-        os.nice(NICE)
 
 
 @pytest.hookimpl(tryfirst=True)
