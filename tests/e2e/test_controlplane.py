@@ -185,7 +185,7 @@ async def test_a_deployment_of_ours_runs_as_a_process_with_its_environment_probe
         ],
         "ports": [{"name": "http", "containerPort": 8080}],
         "readinessProbe": probe,
-        "livenessProbe": {**probe, "httpGet": {"path": "/alive", "port": "http"}, "failureThreshold": 2},
+        "livenessProbe": {**probe, "httpGet": {"path": "/alive", "port": "http"}, "failureThreshold": 5},
         "volumeMounts": [{"name": "words", "mountPath": "/etc/words"}, {"name": "tmp", "mountPath": "/tmp-of-pod"}],
     }
     volumes = [{"name": "words", "secret": {"secretName": "words"}}, {"name": "tmp", "emptyDir": {}}]
