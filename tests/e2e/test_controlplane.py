@@ -13,6 +13,7 @@ from sandbox.controlplane.binaries import locate
 from sandbox.controlplane.kubelet import FakeKubelet
 from sandbox.controlplane.processes import ProcessRunner
 from sandbox.controlplane.server import ControlPlane, User
+from tests.e2e.rights import RBAC, known
 
 pytestmark = pytest.mark.cluster
 _CRDS = Path(__file__).parents[2] / "sandbox" / "crds" / "apisix.yaml"
@@ -95,12 +96,13 @@ async def test_a_service_account_without_rights_is_refused(control_plane: Contro
 async def test_a_service_account_may_do_what_a_role_allows(
     admin: Api, control_plane: ControlPlane, namespace: str
 ) -> None:
-    rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
+    rbac = f"{RBAC}/namespaces/{namespace}"
     rules = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}]
     await admin.create(f"{rbac}/roles", {"metadata": {"name": "reader"}, "rules": rules})
     subject = {"kind": "ServiceAccount", "name": "default", "namespace": namespace}
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"}
     await admin.create(f"{rbac}/rolebindings", {"metadata": {"name": "reader"}, "roleRef": role, "subjects": [subject]})
+    await known(admin, namespace)
     token = await control_plane.service_account_token(namespace, "default")
 
     async with control_plane.api(token) as reader:
