@@ -140,11 +140,13 @@ class ApplicationRunner:
         self._network.claim(ip, _port(container), application.listener.port)
 
     async def stop(self, pod: Json) -> None:
-        """Refuse connections from now on, and end those that are open."""
+        """Refuse connections from now on, and end those that are open. It's forgotten last: a kubelet that ends in the
+        middle of this asks once more."""
         ip, container = pod["status"].get("podIP", ""), self._container(pod)
-        if container is not None and (application := self.running.pop(ip, None)) is not None:
+        if container is not None and (application := self.running.get(ip)) is not None:
             self._network.release(ip, _port(container))
             await application.listener.stop()
+            self.running.pop(ip, None)
 
     def observe(self, pod: Json) -> AsyncIterator[pods.Seen] | None:
         """Its readiness, where the revision has a say in it; otherwise the kubelet's own knobs hold."""

@@ -32,7 +32,7 @@ async def crds(plane: ControlPlane) -> None:
     """The definitions of ours and of the gateway's routes, each established when this returns."""
     await plane.kubectl("apply", "--server-side", "-k", str(_CHECKOUT / "k8s/crds"))
     await plane.kubectl("apply", "--server-side", "-f", str(_CHECKOUT / "sandbox/crds/apisix.yaml"))
-    await plane.kubectl("wait", "--for=condition=established", "--timeout=30s", "crd", "--all")
+    await plane.kubectl("wait", "--for=condition=established", "--timeout=90s", "crd", "--all")
 
 
 async def passwords(plane: ControlPlane, stage: Stage) -> Path:
@@ -63,7 +63,7 @@ async def running(stage: Stage) -> None:
 async def remove(plane: ControlPlane, runner: ProcessRunner, overlay: str = OVERLAY) -> None:
     """As docs/install.md says. Answers when the last process is gone."""
     await plane.kubectl("delete", "-k", str(_CHECKOUT / overlay), "--timeout=60s")
-    while any(runner.containers(name) for name in DEPLOYMENTS):
+    while not all(runner.gone(name) for name in DEPLOYMENTS):
         await asyncio.sleep(0.1)
 
 

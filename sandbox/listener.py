@@ -69,15 +69,15 @@ class Listener:
         )
 
     async def stop(self) -> None:
-        """Refuse connections and end those that are open. May be called twice."""
+        """Refuse connections and end those that are open. May be called twice: if the first call was cancelled half way, the
+        second ends what that left open."""
         listening, self._listening = self._listening, None
-        if listening is None:
-            return
-        try:
-            for each in listening.sockets:
-                await accept_no_more(each)
-        finally:
-            listening.close()
+        if listening is not None:
+            try:
+                for each in listening.sockets:
+                    await accept_no_more(each)
+            finally:
+                listening.close()
         for server in self._servers:
             server.pre_shutdown()  # idle connections end at once, only requests under way get their grace
         await asyncio.gather(*(server.shutdown(self._grace) for server in self._servers))

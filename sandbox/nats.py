@@ -92,7 +92,7 @@ class NatsServer:
         self.config.touch(mode=0o600)
         self.config.write_text(self._configuration())
         self._process.start()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while not await self._answers():
                 self._process.check()
                 await asyncio.sleep(0.02)
@@ -130,11 +130,12 @@ class NatsServer:
     async def _answers(self) -> bool:
         with contextlib.suppress(OSError):
             reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-            greeting = await reader.readline()
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
-            return greeting.startswith(b"INFO")
+            try:
+                return (await reader.readline()).startswith(b"INFO")
+            finally:
+                writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
         return False
 
     def _configuration(self) -> str:

@@ -18,6 +18,11 @@ from pathlib import Path
 _PR_SET_PDEATHSIG = 1
 
 
+def written(log: Path) -> list[bytes]:
+    """The lines of a log that are all there: of one that is being written at this moment, a reader may see the half."""
+    return log.read_bytes().split(b"\n")[:-1]
+
+
 class ProcessFailed(Exception):
     """A child ended when it should be running; the message carries the end of its log."""
 

@@ -84,7 +84,7 @@ class Prometheus:
         (self._directory / "prometheus.yml").write_text(self._configuration())
         self._process.argv = [str(program), *self._flags(program)]
         self._process.start()
-        async with asyncio.timeout(20), aiohttp.ClientSession() as session:
+        async with asyncio.timeout(60), aiohttp.ClientSession() as session:
             while not await self._ready(session):
                 self._process.check()
                 await asyncio.sleep(0.05)

@@ -21,11 +21,15 @@ from sandbox.controlplane import binaries
 from sandbox.controlplane.kubelet import FakeKubelet
 from sandbox.controlplane.processes import ProcessRunner
 from sandbox.controlplane.server import ControlPlane
+from sandbox.process import written
 from sandbox.stage import Options, Stage
 from shared.bus import link
 
 Json = dict[str, Any]
 SERVICES = ("bootstrap", "watcher", "analyzer", "router", "notifier")
+_PATIENCE = 30
+"""Seconds for an answer of NATS: nats-py's own two and five are few on a busy machine, and a connection that it gives up
+half way is left to the garbage collector."""
 
 
 @dataclass(slots=True)
@@ -58,10 +62,17 @@ class Listener:
         """Only what was said."""
         return [event["message"] for event in self.of(namespace, name)]
 
-    async def all(self, last: int, namespace: str, name: str = "podinfo", *, timeout: float = 120.0) -> list[Json]:
-        """Wait until the event with this number was heard; answers all. A server that died needs a moment."""
+    async def all(
+        self, last: int, namespace: str, name: str = "podinfo", *, uid: str = "", timeout: float = 120.0
+    ) -> list[Json]:
+        """Wait until the event with this number was heard; answers all. A server that died needs a moment. Where an earlier
+        Canary had the same name, `uid` says whose event is waited for: each counts from 1."""
+
+        def heard(event: Json) -> bool:
+            return bool(event["seq"] >= last and uid in ("", event["canary"]["uid"]))
+
         async with asyncio.timeout(timeout), self.came:
-            await self.came.wait_for(lambda: any(event["seq"] >= last for event in self.of(namespace, name)))
+            await self.came.wait_for(lambda: any(map(heard, self.of(namespace, name))))
         return self.of(namespace, name)
 
     async def until(self, text: str, namespace: str, name: str = "podinfo", *, timeout: float = 120.0) -> None:
@@ -104,13 +115,24 @@ class Scene:
         lines = [line for lines in self.logs_by_pod(service).values() for line in lines]
         return sorted(lines, key=lambda line: line["ts"])
 
+    async def logged(self, *services: str, beginning: str, count: int = 1, timeout: float = 120.0) -> list[str]:
+        """Wait until these services have written so many lines that begin so; answers all that have. Whoever sees what a
+        service did may see it before the line about it."""
+
+        def found() -> list[str]:
+            said = [line["msg"] for service in services for line in self.log(service)]
+            return [each for each in said if each.startswith(beginning)]
+
+        async with asyncio.timeout(timeout):
+            while len(found()) < count:
+                await asyncio.sleep(0.2)
+        return found()
+
     def logs_by_pod(self, service: str) -> dict[str, list[Json]]:
         """The same by pod, dead ones included."""
         folder, prefix = self.stage.directory / "pods" / "logs", f"{installed.NAMESPACE}_serinus-{service}-"
         return {
-            file.stem.removeprefix(f"{installed.NAMESPACE}_"): [
-                json.loads(line) for line in file.read_text().splitlines()
-            ]
+            file.stem.removeprefix(f"{installed.NAMESPACE}_"): [json.loads(line) for line in written(file)]
             for file in sorted(folder.glob(f"{prefix}*.log"))
         }
 
@@ -142,8 +164,13 @@ async def opened(
 
 async def _listening(stage: Stage, listener: Listener) -> Client:
     """Somebody who hears all rollouts with the read-only user, until the connection is closed."""
-    client = await nats.connect(stage.nats.url, **stage.nats.login("subscriber"), max_reconnect_attempts=-1)
-    await client.jetstream().subscribe(
-        "serinus.rollout.v1.>", stream="PUBLIC_ROLLOUTS", ordered_consumer=True, cb=listener.hear
-    )
+    login = stage.nats.login("subscriber")
+    client = await nats.connect(stage.nats.url, **login, max_reconnect_attempts=-1, connect_timeout=_PATIENCE)
+    try:
+        await client.jetstream(timeout=_PATIENCE).subscribe(
+            "serinus.rollout.v1.>", stream="PUBLIC_ROLLOUTS", ordered_consumer=True, cb=listener.hear
+        )
+    except BaseException:
+        await link.close(client)
+        raise
     return client

@@ -63,7 +63,7 @@ class Api:
         # The connections of cancelled requests and watches are still saying goodbye in TLS, which aiohttp doesn't wait
         # for; an event loop that closes meanwhile would leak them.
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(1.0):
+            async with asyncio.timeout(10.0):
                 while left := [sock for sock in self._sockets if sock.fileno() != -1]:
                     for sock in left:
                         with contextlib.suppress(OSError):

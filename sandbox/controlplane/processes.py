@@ -68,11 +68,17 @@ class ProcessRunner:
         self._longest_grace = longest_grace
         self._part_of = part_of
         self._running: dict[str, _Running] = {}
+        self._ending: dict[str, _Running] = {}
 
     def containers(self, pod_prefix: str = "") -> list[Container]:
         """The containers of all pods whose name begins so, for tests that look at or kill their processes."""
         found = [container for pod in self._running.values() for container in pod.containers]
         return [container for container in found if container.pod_name.startswith(pod_prefix)]
+
+    def gone(self, pod_prefix: str = "") -> bool:
+        """Is no process left of such pods, not even of those that are on their way out?"""
+        left = [container for pod in self._ending.values() for container in pod.containers]
+        return not any(container.pod_name.startswith(pod_prefix) for container in [*self.containers(), *left])
 
     async def start(self, pod: Json) -> None:
         """Start the pod's containers; raises CannotStart when its configuration can't be resolved."""
@@ -88,14 +94,17 @@ class ProcessRunner:
             task.add_done_callback(lambda _: running.changed.set())
 
     async def stop(self, pod: Json) -> None:
-        """End the pod's processes as its grace period says."""
-        running = self._running.pop(pod["metadata"]["uid"], None)
-        if running is None:
+        """End the pod's processes as its grace period says. If that is cancelled half way, a second call ends what is left."""
+        uid = pod["metadata"]["uid"]
+        if (running := self._running.pop(uid, None)) is not None:
+            self._ending[uid] = running
+        elif (running := self._ending.get(uid)) is None:
             return
         for task in running.tasks:
             task.cancel()
         await asyncio.gather(*running.tasks, return_exceptions=True)  # `observe` has raised what failed
         await asyncio.gather(*(container.stop() for container in running.containers))
+        self._ending.pop(uid, None)
 
     def observe(self, pod: Json) -> AsyncIterator[Seen] | None:
         """How the pod's containers are, now and at each change."""

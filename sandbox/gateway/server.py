@@ -107,10 +107,11 @@ class Gateway:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-        for task in self._copies:
-            task.cancel()
-        await asyncio.gather(*self._copies, return_exceptions=True)
         await self._http.stop()
+        copies = list(self._copies)  # by now nobody sends another one
+        for task in copies:
+            task.cancel()
+        await asyncio.gather(*copies, return_exceptions=True)
         await self._metrics.stop()
         await self._forwarder.__aexit__(kind, error, trace)
 

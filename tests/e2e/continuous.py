@@ -9,7 +9,7 @@ from typing import Final
 from sandbox.application import Behaviour
 from sandbox.controlplane.api import Json
 from sandbox.scene import Scene
-from tests.e2e.rollouts import Rollout, analysis
+from tests.e2e.rollouts import Rollout, analysis, looking_back
 
 GOOD: Final = "stefanprodan/podinfo:6.0.{}"
 BAD: Final = "stefanprodan/podinfo:6.9.{}"
@@ -88,8 +88,7 @@ def given_up(scene: Scene) -> list[str]:
 async def _prepared(rollout: Rollout) -> None:
     def edit(canary: Json) -> None:
         analysis(canary, interval="5s", maxWeight=STEPS[-1], threshold=3, webhooks=[])
-        for metric in canary["spec"]["analysis"]["metrics"]:
-            metric["interval"] = "20s"
+        looking_back(canary, 20)
 
     await rollout.scene.plane.kubectl("create", "ns", rollout.namespace)
     await rollout.apply("deployment", "route", "canary", edit=edit)

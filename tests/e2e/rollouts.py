@@ -44,6 +44,15 @@ def analysis(canary: Json, **fields: object) -> None:
     canary["spec"]["analysis"].update(fields)
 
 
+def looking_back(canary: Json, seconds: int) -> None:
+    """Its checks are of so many seconds. And how fast it answers isn't what is looked at: on a busy machine the gateway
+    double takes longer than the guide allows."""
+    for metric in canary["spec"]["analysis"]["metrics"]:
+        metric["interval"] = f"{seconds}s"
+        if metric["name"] == "request-duration":
+            metric["thresholdRange"] = {"max": 5000}
+
+
 @dataclass(slots=True)
 class Rollout:
     """`name` is the Canary's, its target's and its route's, as in the guide."""
@@ -89,6 +98,14 @@ class Rollout:
         """Wait for the end of a rollout, drain included; answers the Canary. `heard`: and until all was told of it."""
         return await self._until(lambda status: status["phase"] in OVER, timeout, heard=heard)
 
+    async def divided(self, *weights: int) -> None:
+        """Wait until the generated route has these weights: the status says first what it shall have."""
+
+        def so(found: Json) -> bool:
+            return [each["weight"] for each in found["spec"]["http"][0]["backends"]] == list(weights)
+
+        await self.scene.stage.api.until(self.route, so)
+
     async def weights(self) -> list[int]:
         """The generated route's: primary, canary."""
         rule = (await self.scene.stage.api.get(self.route))["spec"]["http"][0]
@@ -126,5 +143,6 @@ class Rollout:
             target = self.target.removesuffix(self.name) + canary["spec"]["targetRef"]["name"]
             await api.until(target, lambda found: found["spec"]["replicas"] == 0)
         if heard:
-            await self.scene.listener.all(canary["status"]["serinus"]["seq"], self.namespace, self.name)
+            last, uid = canary["status"]["serinus"]["seq"], canary["metadata"]["uid"]
+            await self.scene.listener.all(last, self.namespace, self.name, uid=uid)
         return canary

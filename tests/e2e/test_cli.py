@@ -48,7 +48,7 @@ async def stage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 async def _seen(cluster: Cluster) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not cluster.canary:
             await asyncio.sleep(0.02)
 

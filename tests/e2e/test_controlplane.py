@@ -13,6 +13,7 @@ from sandbox.controlplane.binaries import locate
 from sandbox.controlplane.kubelet import FakeKubelet
 from sandbox.controlplane.processes import ProcessRunner
 from sandbox.controlplane.server import ControlPlane, User
+from tests.e2e.rights import RBAC, known
 
 pytestmark = pytest.mark.cluster
 _CRDS = Path(__file__).parents[2] / "sandbox" / "crds" / "apisix.yaml"
@@ -95,12 +96,13 @@ async def test_a_service_account_without_rights_is_refused(control_plane: Contro
 async def test_a_service_account_may_do_what_a_role_allows(
     admin: Api, control_plane: ControlPlane, namespace: str
 ) -> None:
-    rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
+    rbac = f"{RBAC}/namespaces/{namespace}"
     rules = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}]
     await admin.create(f"{rbac}/roles", {"metadata": {"name": "reader"}, "rules": rules})
     subject = {"kind": "ServiceAccount", "name": "default", "namespace": namespace}
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"}
     await admin.create(f"{rbac}/rolebindings", {"metadata": {"name": "reader"}, "roleRef": role, "subjects": [subject]})
+    await known(admin, namespace)
     token = await control_plane.service_account_token(namespace, "default")
 
     async with control_plane.api(token) as reader:
@@ -185,7 +187,7 @@ async def test_a_deployment_of_ours_runs_as_a_process_with_its_environment_probe
         ],
         "ports": [{"name": "http", "containerPort": 8080}],
         "readinessProbe": probe,
-        "livenessProbe": {**probe, "httpGet": {"path": "/alive", "port": "http"}, "failureThreshold": 2},
+        "livenessProbe": {**probe, "httpGet": {"path": "/alive", "port": "http"}, "failureThreshold": 5},
         "volumeMounts": [{"name": "words", "mountPath": "/etc/words"}, {"name": "tmp", "mountPath": "/tmp-of-pod"}],
     }
     volumes = [{"name": "words", "secret": {"secretName": "words"}}, {"name": "tmp", "emptyDir": {}}]

@@ -18,11 +18,10 @@ from sandbox.controlplane.server import ControlPlane
 from sandbox.process import ProcessFailed
 from shared.bus import accounts
 from shared.wire import subjects
-from tests.e2e.rights import EVERYTHING, RIGHTS
+from tests.e2e.rights import EVERYTHING, RBAC, RIGHTS, known, may
 
 pytestmark = pytest.mark.cluster
 _K8S = Path(__file__).parents[2] / "k8s"
-_RBAC = "/apis/rbac.authorization.k8s.io/v1"
 _SERVICES = ("bootstrap", "watcher", "analyzer", "router", "notifier")
 
 
@@ -250,29 +249,20 @@ class Granted:
         for each in await built(self._control_plane, folder):
             if each["apiVersion"].startswith("rbac."):
                 scope = f"/namespaces/{self.namespace}" if "namespace" in each["metadata"] else ""
-                path = f"{_RBAC}{scope}/{each['kind'].lower()}s"
+                path = f"{RBAC}{scope}/{each['kind'].lower()}s"
                 await self._admin.create(path, each)
                 self._made.append(f"{path}/{each['metadata']['name']}")
+        await self.known()
+
+    async def known(self) -> None:
+        """Wait until the server goes by what was granted."""
+        self._made += await known(self._admin, self.namespace)
 
     async def of(self, service: str, namespace: str) -> set[tuple[str, str]]:
         """(verb, resource) of everything that the service's account may do there; "" is all namespaces."""
         user = f"system:serviceaccount:{self.namespace}:serinus-{service}-{self.namespace}"
-        answers = await asyncio.gather(*(self._may(user, namespace, *each) for each in EVERYTHING))
+        answers = await asyncio.gather(*(may(self._admin, user, namespace, *each) for each in EVERYTHING))
         return {right for right, allowed in zip(EVERYTHING, answers, strict=True) if allowed}
-
-    async def _may(self, user: str, namespace: str, verb: str, resource: str) -> bool:
-        whole, _, group = resource.partition(".")
-        name, _, subresource = whole.partition("/")
-        attributes = {
-            "verb": verb, "group": group, "resource": name, "subresource": subresource, "namespace": namespace,
-        }  # fmt: skip
-        spec = {
-            "user": user,
-            "groups": ["system:serviceaccounts", "system:authenticated"],
-            "resourceAttributes": attributes,
-        }
-        review = await self._admin.create("/apis/authorization.k8s.io/v1/subjectaccessreviews", {"spec": spec})
-        return bool(review["status"]["allowed"])
 
     async def revoke(self) -> None:
         for path in self._made:
@@ -322,6 +312,7 @@ async def test_whoever_runs_per_namespace_may_still_look_at_definitions(
 ) -> None:
     await control_plane.kubectl("apply", "-k", str(_K8S / "rbac/crds"))
     try:
+        await granted.known()
         assert await granted.of("router", "") == _expected("router", "crds")
     finally:
         await control_plane.kubectl("delete", "-k", str(_K8S / "rbac/crds"))

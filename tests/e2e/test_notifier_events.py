@@ -15,11 +15,11 @@ from shared.kube.door import Cluster
 from shared.kube.events import Events
 from shared.runtime.settings import KubeSettings
 from shared.wire.messages import CanaryRef, EventType, RolloutEvent
+from tests.e2e.rights import RBAC, known
 
 pytestmark = pytest.mark.cluster
 
 RULES = [{"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]}]
-RBAC = "/apis/rbac.authorization.k8s.io/v1/namespaces"
 MANIFEST = """
 apiVersion: flagger.app/v1beta1
 kind: Canary
@@ -35,15 +35,16 @@ spec:
 async def cluster(control_plane: ControlPlane, admin: Api, namespace: str, tmp_path: Path) -> AsyncIterator[Cluster]:
     """The door with a notifier's rights, and not one more."""
     await admin.create(f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": "notifier"}})
-    await admin.create(f"{RBAC}/{namespace}/roles", {"metadata": {"name": "notifier"}, "rules": RULES})
+    await admin.create(f"{RBAC}/namespaces/{namespace}/roles", {"metadata": {"name": "notifier"}, "rules": RULES})
     await admin.create(
-        f"{RBAC}/{namespace}/rolebindings",
+        f"{RBAC}/namespaces/{namespace}/rolebindings",
         {
             "metadata": {"name": "notifier"},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "notifier"},
             "subjects": [{"kind": "ServiceAccount", "name": "notifier", "namespace": namespace}],
         },
     )
+    await known(admin, namespace)
     token = tmp_path / "token"
     token.write_text(await control_plane.service_account_token(namespace, "notifier"))
     settings = KubeSettings(

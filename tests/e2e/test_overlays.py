@@ -36,6 +36,7 @@ WARNING = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enfo
 async def before(control_plane: ControlPlane, admin: Api) -> AsyncIterator[None]:
     """What docs/install.md does first: definitions, namespaces, passwords. And a Canary, which is somebody's."""
     await control_plane.kubectl("apply", "--server-side", "-k", str(K8S / "crds"))
+    await control_plane.kubectl("wait", "--for=condition=established", "--timeout=60s", "crd", "--all")
     for namespace in sorted(set(OVERLAYS.values())):
         with contextlib.suppress(ApiError):  # from the overlay before
             await admin.create("/api/v1/namespaces", {"metadata": {"name": namespace, "labels": WARNING}})
@@ -62,7 +63,7 @@ async def test_an_overlay_comes_stands_and_goes(control_plane: ControlPlane, bef
     await control_plane.kubectl("apply", "--warnings-as-errors", "-k", folder)
     assert await _standing(control_plane, folder) == stands
 
-    went = await control_plane.kubectl("delete", "-k", folder, "--timeout=30s")
+    went = await control_plane.kubectl("delete", "-k", folder, "--timeout=90s")
     assert len(went.splitlines()) == len(wanted)
     await _nothing_left(control_plane, OVERLAYS[overlay])
     await control_plane.kubectl("-n", OVERLAYS[overlay], "get", *PEOPLES[:2])
@@ -94,7 +95,7 @@ async def _nothing_left(control_plane: ControlPlane, namespace: str) -> None:
         ).split()
         for scope in ("true", "false")
     }
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while True:
             inside = await control_plane.kubectl("-n", namespace, "get", ",".join(kinds["true"]), "-o", "name")
             beyond = await control_plane.kubectl("get", ",".join(kinds["false"]), "-l", OURS, "-o", "name")

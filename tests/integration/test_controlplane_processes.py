@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.apiserver.server import ApiServer
 from sandbox.cache import cache_dir
 from sandbox.controlplane import signing
+from sandbox.controlplane.processes import ProcessRunner
 from sandbox.ports import free_port
-from sandbox.process import Process, ProcessFailed
+from sandbox.process import Process, ProcessFailed, written
 
 _SLEEPS = "import time; print('up', flush=True); time.sleep(60)"
 _REFUSES = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
@@ -116,6 +118,59 @@ def test_ports_are_bindable_and_never_given_twice() -> None:
     assert len(set(ports)) == 50
     with socket.socket() as server:
         server.bind(("127.0.0.1", ports[0]))
+
+
+async def test_no_other_process_is_given_them_meanwhile(tmp_path: Path) -> None:
+    given = "from sandbox.ports import free_port; print(*(free_port() for _ in range(100)))"
+    process = Process(
+        "other",
+        [sys.executable, "-c", f"{given}; {_SLEEPS}"],
+        log=tmp_path / "other.log",
+        cwd=Path(__file__).parents[2],
+    )
+    process.start()
+    async with asyncio.timeout(30):
+        while "up" not in process.log_tail():
+            await asyncio.sleep(0.01)
+    theirs = set(map(int, process.log_tail().split()[:100]))
+    ours = {free_port() for _ in range(600)}  # more than one block
+    await process.stop()
+
+    assert len(theirs) == 100
+    assert not theirs & ours
+
+
+async def test_a_pod_is_gone_when_its_processes_are(tmp_path: Path) -> None:
+    """Also where the first call to stop it was cancelled on its way."""
+    container = {"name": "app", "image": "app:1", "command": ["python", "-c", _SLEEPS]}
+    pod = {
+        "metadata": {
+            "name": "app-1", "namespace": "default", "uid": "u1", "labels": {"app.kubernetes.io/part-of": "serinus"},
+        },
+        "spec": {"containers": [container], "automountServiceAccountToken": False},
+    }  # fmt: skip
+    async with ApiServer() as server, server.api() as api:
+        await api.until("/api/v1/namespaces/default/serviceaccounts/default", lambda _: True)
+        runner = ProcessRunner(api, tmp_path)
+        await runner.start(pod)
+        [running] = runner.containers("app")
+        async with asyncio.timeout(10):
+            while "up" not in running.process.log_tail():
+                await asyncio.sleep(0.01)
+        stopping = asyncio.create_task(runner.stop(pod))
+        await asyncio.sleep(0)
+        assert (runner.containers("app"), runner.gone("app"), runner.gone("other")) == ([], False, True)
+        stopping.cancel()
+        await asyncio.gather(stopping, return_exceptions=True)
+        await runner.stop(pod)
+        assert (runner.gone("app"), running.process.alive) == (True, False)
+
+
+def test_of_a_log_only_whole_lines_are_read(tmp_path: Path) -> None:
+    log = tmp_path / "child.log"
+    log.write_text("one\n\ntwo\nthr")
+
+    assert written(log) == [b"one", b"", b"two"]
 
 
 def test_the_cache_folder_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,7 +73,7 @@ async def providers(rollout: Rollout) -> None:
             jsonschema.validate(post.json, schema)
     assert not [post for post in slack.posts if post.path == "/global" and name in post.body.decode()]
     complaint = f'alert provider absent.{rollout.namespace} error: alertprovider.flagger.app "absent" not found'
-    assert [line["msg"] for line in rollout.scene.log("notifier")].count(complaint) == 4
+    assert await rollout.scene.logged("notifier", beginning=complaint, count=4) == [complaint] * 4
 
 
 @play
@@ -154,7 +154,7 @@ async def test_fifteen_lines_of_somebody_else_tell_the_same_story(scene: Scene, 
     password = scene.stage.nats.credentials["subscriber"]
     url = scene.stage.nats.url.replace("nats://", f"nats://subscriber:{password}@")
     async with collected(sys.executable, "-P", str(EXAMPLE), url, "global-slack", "podinfo", cwd=Path("/")) as child:
-        await until(lambda: len(child.lines) >= len(told))
+        await until(lambda: len(child.lines) >= len(told), within=PATIENCE)
         assert [line.split(maxsplit=1)[1] for line in child.lines] == told
 
 

@@ -226,12 +226,7 @@ async def garbled_messages(rollout: Rollout) -> None:
     async with as_user(nats, "bootstrap") as looking, asyncio.timeout(PATIENCE):
         while (await looking.state(subjects.DEAD_STREAM))["messages"] < 5:  # a notice has three readers
             await asyncio.sleep(0.05)
-    given_up = [
-        line["msg"]
-        for service in ("router", "analyzer", "notifier")
-        for line in rollout.scene.log(service)
-        if line["msg"].startswith("given up ")
-    ]
+    given_up = await rollout.scene.logged("router", "analyzer", "notifier", beginning="given up ", count=5)
     assert len(given_up) == 5
     assert all("undecodable: " in text for text in given_up)
 

@@ -13,7 +13,7 @@ from sandbox.controlplane.api import Json
 from tests.e2e.casting import HELD, HELD_NEXT
 from tests.e2e.plays import Play, Programme, declared, lasting, play
 from tests.e2e.rollouts import Rollout, manifest, moved
-from tests.e2e.short import NEW, applied, beginning, canary, deployment, hook, phase
+from tests.e2e.short import NEW, applied, beginning, canary, deployment, hook, phase, told
 
 CHECK = "http://flagger-loadtester.test/gate/check"
 
@@ -35,8 +35,9 @@ async def another_providers(rollout: Rollout) -> None:
     await rollout.release(NEW)
     await _succeeds(rollout)
     assert [await _bytes(rollout, path) for path in paths] == before
-    told = await rollout.kubectl("get", "events", "-o", "json")
-    names = {each["involvedObject"]["name"] for each in json.loads(told)["items"] if each["reason"] == "Synced"}
+    await told(rollout, f"Promotion completed! Scaling down podinfo.{rollout.namespace}", "Normal")
+    events = await rollout.kubectl("get", "events", "-o", "json")
+    names = {each["involvedObject"]["name"] for each in json.loads(events)["items"] if each["reason"] == "Synced"}
     assert names == {"podinfo"}
 
 
@@ -110,14 +111,14 @@ async def idle_target_kept_up(rollout: Rollout) -> None:
     await asyncio.sleep(12)  # the scale subresource notes no time: a rest is known as such after ten seconds
     for _ in range(3):
         await rollout.kubectl("scale", "deployment/podinfo", "--replicas=1")
-        await api.until(rollout.target, lambda found: found["spec"]["replicas"] == 0, timeout=10)
+        await api.until(rollout.target, lambda found: found["spec"]["replicas"] == 0)
     await rollout.kubectl("scale", "deployment/podinfo", "--replicas=1")
-    await rollout.kubectl("wait", "canary/podinfo", "--for=condition=TargetIdle=False", "--timeout=20s")
+    await rollout.kubectl("wait", "canary/podinfo", "--for=condition=TargetIdle=False", "--timeout=60s")
     [text] = beginning(rollout, "podinfo.") or [""]
     assert "kubectl keeps scaling it up, so it is left as it is: remove spec.replicas from what kubectl" in text
     assert (await api.get(rollout.target))["spec"]["replicas"] == 1
     await rollout.kubectl("scale", "deployment/podinfo", "--replicas=0")
-    await rollout.kubectl("wait", "canary/podinfo", "--for=condition=TargetIdle=True", "--timeout=20s")
+    await rollout.kubectl("wait", "canary/podinfo", "--for=condition=TargetIdle=True", "--timeout=60s")
 
 
 async def _asks(rollout: Rollout, request: str) -> None:

@@ -17,6 +17,7 @@ from sandbox.scene import Scene
 from tests.e2e import casting
 from tests.e2e.plays import Play, Programme
 from tests.e2e.rollouts import PATIENCE, Edit, Rollout, analysis, manifest, renamed
+from tests.e2e.short import told
 from tests.guide.transcript import differences, transcript
 
 GOOD, BAD = "stefanprodan/podinfo:6.0.1", "stefanprodan/podinfo:6.0.2"
@@ -74,6 +75,7 @@ async def _verbatim(rollout: Rollout) -> Played:
         rollout.kubectl("wait", "canary/podinfo", "--for=condition=promoted", "--timeout=400s")
     )
     played.canary = await rollout.over()
+    await told(rollout, "Promotion completed! Scaling down podinfo.test", "Normal")
     played.seen |= {
         "waited": await waiting,
         "describe": await rollout.kubectl("describe", "canary/podinfo"),

@@ -19,7 +19,7 @@ from sandbox.receiver import Post
 from sandbox.scene import Scene, opened
 from sandbox.stage import SLACK, Options
 from tests.e2e import overlays
-from tests.e2e.rollouts import Rollout, analysis
+from tests.e2e.rollouts import PATIENCE, Rollout, analysis, looking_back
 from tests.e2e.short import NEW, applied, beginning, canary, phase, told
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
@@ -58,8 +58,7 @@ async def rollouts(scene: Scene) -> list[Rollout]:
 async def _prepared(rollout: Rollout) -> None:
     def edit(canary: Json) -> None:
         analysis(canary, maxWeight=20, threshold=3, webhooks=[])
-        for metric in canary["spec"]["analysis"]["metrics"]:
-            metric["interval"] = "20s"
+        looking_back(canary, 20)
 
     await rollout.scene.plane.kubectl("create", "ns", rollout.namespace)
     await rollout.apply("deployment", "route", "canary", edit=edit)
@@ -125,7 +124,7 @@ async def _everything_was_told_once(scene: Scene, rollouts: Iterable[Rollout]) -
         assert [event["seq"] for event in events] == list(range(1, last + 1)), "none is lost, none is doubled"
         _no_step_is_skipped_or_doubled(events)
         assert await _events(scene, rollout, last) == Counter(event["message"] for event in events)
-    _alerts_repeat_only_when_marked(scene, rollouts)
+    await _alerts_repeat_only_when_marked(scene, rollouts)
 
 
 def _no_step_is_skipped_or_doubled(events: list[Json]) -> None:
@@ -153,18 +152,26 @@ async def _events(scene: Scene, rollout: Rollout, last: int) -> Counter[str]:
     return counted(found)
 
 
-def _alerts_repeat_only_when_marked(scene: Scene, rollouts: Iterable[Rollout]) -> None:
-    by_id: defaultdict[str, list[Post]] = defaultdict(list)
-    for post in scene.stage.slack.posts:
-        by_id[post.headers["Serinus-Event-Id"]].append(post)
-    for posts in by_id.values():
-        unmarked = [post for post in posts if "(repeated)" not in post.json["attachments"][0]["text"]]
-        assert len(unmarked) <= 1, "a second one must say that it's a repetition"
+async def _alerts_repeat_only_when_marked(scene: Scene, rollouts: Iterable[Rollout]) -> None:
     for rollout in rollouts:
-        author = f"podinfo.{rollout.namespace}"
-        sent = {key for key, posts in by_id.items() if posts[0].json["attachments"][0]["author_name"] == author}
         told = [text for text in rollout.texts() if text.startswith(TOLD_TO_PEOPLE)]
+        async with asyncio.timeout(PATIENCE):  # alerts and Kubernetes Events don't wait for each other
+            while len(_sent(scene, rollout)) < len(told):
+                await asyncio.sleep(0.2)
+        sent = _sent(scene, rollout)
         assert len(sent) == len(told), (sorted(sent), told)
+        for posts in sent.values():
+            unmarked = [post for post in posts if "(repeated)" not in post.json["attachments"][0]["text"]]
+            assert len(unmarked) <= 1, "a second one must say that it's a repetition"
+
+
+def _sent(scene: Scene, rollout: Rollout) -> dict[str, list[Post]]:
+    """What Slack was told of this canary, by the event."""
+    found: defaultdict[str, list[Post]] = defaultdict(list)
+    for post in scene.stage.slack.posts:
+        if post.json["attachments"][0]["author_name"] == f"podinfo.{rollout.namespace}":
+            found[post.headers["Serinus-Event-Id"]].append(post)
+    return found
 
 
 async def test_an_api_server_that_dies_in_the_middle_costs_no_step(scene: Scene) -> None:
@@ -185,12 +192,12 @@ async def test_an_api_server_that_dies_in_the_middle_costs_no_step(scene: Scene)
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_a_bus_that_loses_its_disk_in_the_middle_loses_no_step(scene: Scene, rollouts: list[Rollout]) -> None:
     """Nobody touches anything: the bootstrap makes the streams again, the sweep arms the ticks again."""
     await asyncio.gather(*(rollout.release(GOOD.format(90)) for rollout in rollouts))
-    for rollout in rollouts:
-        await scene.stage.api.until(rollout.canary, lambda found: found["status"]["canaryWeight"] == 10)
+    # Side by side: each has this weight for one interval only.
+    await asyncio.gather(*(phase(rollout, "Progressing", weight=10) for rollout in rollouts))
     transitions = [await _transition(scene, rollout) for rollout in rollouts]
     began = asyncio.get_running_loop().time()
 

@@ -19,7 +19,7 @@ from sandbox.controlplane.server import ControlPlane
 from sandbox.scene import Scene, opened
 from sandbox.stage import Options, Stage
 from tests.e2e import overlays
-from tests.e2e.rollouts import Rollout
+from tests.e2e.rollouts import PATIENCE, Rollout
 from tests.e2e.short import SETTINGS, told
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
@@ -50,7 +50,7 @@ def _too_early(group: asyncio.TaskGroup) -> installed.Credentials:
 
 
 async def _definitions(plane: ControlPlane, logs: Path) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while not all(_told(logs, name) for name in MISSING):
             await asyncio.sleep(0.1)
     await installed.crds(plane)
@@ -81,11 +81,11 @@ async def test_a_router_that_starts_under_flaggers_definition_believes_nothing_i
     await at_half(rollout)
     had = await own(rollout)
     await put_back(scene.plane)
-    await told(rollout, f"Holding {rollout.name}.{rollout.namespace}: {HOLDING}", timeout=20)
+    await told(rollout, f"Holding {rollout.name}.{rollout.namespace}: {HOLDING}")
     known = _found_out(scene)
     for container in scene.runner.containers("serinus-router"):
         container.process.kill()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while _found_out(scene) == known:
             await asyncio.sleep(0.1)
     await mended(scene.plane)

@@ -5,6 +5,7 @@ analyzers scale alone: 1 → 4 → 1 in the middle of 50 rollouts against a Prom
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
 import pytest_asyncio
@@ -26,6 +27,7 @@ _STEPS = 3
 ROLLOUTS = 50
 WINDOW = 20.0  # seconds over which verdicts are counted
 _PODS = f"/api/v1/namespaces/{installed.NAMESPACE}/pods"
+_EVENTS = f"/api/v1/namespaces/{crowd.NAMESPACE}/events"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -50,15 +52,33 @@ async def members(scene: Scene) -> list[Member]:
     return await crowd.gathered(scene.stage.api, CANARIES)
 
 
-def _asked(scene: Scene, since: int) -> list[Json]:
-    """The services' requests since a place in the log; watches end and begin anew by themselves, whatever happens."""
-    return [entry for entry in scene.plane.audit()[since:] if entry["verb"] != "watch"]
+def _asked(scene: Scene, since: datetime) -> list[Json]:
+    """The services' requests that came since this moment; watches end and begin anew by themselves, whatever happens. Not by
+    their place in the log: what a request did is seen before its line is written."""
+    return [
+        entry
+        for entry in scene.plane.audit()
+        if entry["verb"] != "watch" and datetime.fromisoformat(entry["requestReceivedTimestamp"]) > since
+    ]
+
+
+async def _told(scene: Scene) -> None:
+    """Wait until everything that happened so far stands in Kubernetes Events: the notifier is the last to ask for anything."""
+    canaries = await scene.stage.api.get(f"/apis/flagger.app/v1beta1/namespaces/{crowd.NAMESPACE}/canaries")
+    happened = sum(each["status"]["serinus"]["seq"] for each in canaries["items"])
+
+    def all_of_it(found: Json) -> bool:
+        about = [each for each in found["items"] if each["involvedObject"]["kind"] == "Canary"]
+        return bool(sum(each["count"] for each in about) >= happened)
+
+    await scene.stage.api.until(_EVENTS, all_of_it, timeout=120)
 
 
 @pytest.mark.timeout(900)
 async def test_canaries_at_rest_cost_nothing(scene: Scene, oracle: Oracle, members: list[Member]) -> None:
     assert len(members) == CANARIES
-    since, queries = len(scene.plane.audit()), oracle.queries
+    await _told(scene)
+    since, queries = datetime.now(UTC), oracle.queries
     await asyncio.sleep(SECONDS)  # the time is what is measured
 
     assert [
@@ -67,28 +87,29 @@ async def test_canaries_at_rest_cost_nothing(scene: Scene, oracle: Oracle, membe
     assert oracle.queries == queries
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_a_step_costs_a_route_a_status_and_an_event(scene: Scene, members: list[Member]) -> None:
     member, api = members[0], scene.stage.api
     await member.release(api, "app:2")
-    await api.until(member.canary, lambda found: found["status"]["canaryWeight"] == 2)
+    await api.until(member.canary, lambda found: found["status"]["canaryWeight"] == 2, timeout=60)
     await scene.listener.until(f"Advance {member.name}.crowd canary weight 2", "crowd", member.name)
-    events = f"/api/v1/namespaces/{crowd.NAMESPACE}/events"
     told = f"Advance {member.name}.crowd canary weight {{}}"
-    await api.until(events, lambda found: _has(found, told.format(2)))
-    since = len(scene.plane.audit())
-    await api.until(events, lambda found: _has(found, told.format(2 + _STEPS)), timeout=60)
+    await api.until(_EVENTS, lambda found: _has(found, told.format(2)))
+    since, event = datetime.now(UTC), ("serinus-notifier", "create", "events")
+    await api.until(_EVENTS, lambda found: _has(found, told.format(2 + _STEPS)), timeout=60)
 
-    asked = Counter(_said(entry) for entry in _asked(scene, since))
+    async with asyncio.timeout(10):
+        while (asked := Counter(_said(entry) for entry in _asked(scene, since)))[event] < _STEPS:
+            await asyncio.sleep(0.05)
 
     assert asked == {
         ("serinus-router", "patch", "apisixroutes"): _STEPS,
         ("serinus-router", "patch", "canaries/status"): _STEPS,
-        ("serinus-notifier", "create", "events"): _STEPS,
+        event: _STEPS,
     }
 
 
-@pytest.mark.timeout(500)
+@pytest.mark.timeout(600)
 async def test_analyzers_scale_alone(scene: Scene, oracle: Oracle, members: list[Member]) -> None:
     oracle.delay, before = 1.0, _all_verdicts(scene)
     await crowd.each(members[1 : 1 + ROLLOUTS], lambda member: member.release(scene.stage.api, "app:2"))
@@ -104,6 +125,9 @@ async def test_analyzers_scale_alone(scene: Scene, oracle: Oracle, members: list
     killed.process.kill()
     after_death = await _judged(scene, WINDOW)
     await scene.scale(1, "analyzer")
+    async with asyncio.timeout(60):
+        while len(scene.runner.containers("serinus-analyzer")) > 1:  # the kubelet hasn't told all others to leave yet
+            await asyncio.sleep(0.05)
     again = await _judged(scene, WINDOW)
     print(f"verdicts in {WINDOW:.0f} s: {alone.total()} by one, {together.total()} by four, {dict(together)}; ")
     print(f"with one of them killed {after_death.total()}, by one again {again.total()}")

@@ -25,6 +25,7 @@ from sandbox import installed
 from sandbox.controlplane import binaries
 from sandbox.controlplane.processes import ProcessRunner
 from sandbox.controlplane.server import ControlPlane
+from sandbox.process import written
 from sandbox.stage import Options, Stage
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
@@ -32,7 +33,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
 ROOT = Path(__file__).parents[3]
 PAGES = ("install", "guide")
 _FENCE = re.compile(r"^( *)```([a-z]+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-_LOOKS = re.compile(r"^(kubectl (-n \S+ )?(get|describe|logs) |curl )")
+LOOKS = re.compile(r"^(kubectl (-n \S+ )?(get|describe|logs) |curl )")
 _SECRET = f"/api/v1/namespaces/{installed.NAMESPACE}/secrets/serinus-nats"
 _CLAIMS = f"/api/v1/namespaces/{installed.NAMESPACE}/persistentvolumeclaims"
 _UNPROTECTED = {"metadata": {"finalizers": None}}
@@ -121,7 +122,7 @@ class Reader:
                 await self._do(command, block)
                 if block.failed:
                     return
-            looks = all(_LOOKS.search(command) for command in block.commands)
+            looks = all(LOOKS.search(command) for command in block.commands)
             if not looks or not missing(block) or asyncio.get_running_loop().time() > deadline:
                 return
             await asyncio.sleep(0.5)
@@ -178,7 +179,7 @@ class Reader:
     async def _logged(self) -> str:
         """`jq .msg` of the pod's output."""
         logs = (self._stage.directory / "pods" / "logs").glob(f"{installed.NAMESPACE}_serinus-router-*.log")
-        return "\n".join(json.loads(line)["msg"] for log in logs for line in log.read_text().splitlines())
+        return "\n".join(json.loads(line)["msg"] for log in logs for line in written(log))
 
 
 @dataclass(slots=True)

@@ -24,7 +24,7 @@ from tests.e2e.plays import Play, Programme
 from tests.e2e.rollouts import Rollout
 from tests.e2e.short import SETTINGS, canary, deployment
 
-pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
 
 PLAYS: Final[tuple[Play[Any], ...]] = (test_alerts.providers, test_people.changed_configs, test_people.reverted)
 ELSEWHERE: Final = "elsewhere"

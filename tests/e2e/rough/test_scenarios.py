@@ -12,7 +12,7 @@ from sandbox.stage import Options
 from tests.e2e.rollouts import Rollout
 from tests.e2e.short import SETTINGS
 
-pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

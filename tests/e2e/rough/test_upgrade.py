@@ -4,7 +4,8 @@ Serinus is installed with nkeys and TLS. The tests come one after the other, and
 one looks at how they ended.
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Container
 from contextlib import AsyncExitStack
 from typing import Final
 
@@ -19,9 +20,10 @@ from sandbox.scene import Scene, opened
 from tests.e2e import next_version
 from tests.e2e.continuous import BEHAVIOURS, Releases
 from tests.e2e.keyring import Keyring
+from tests.e2e.rollouts import PATIENCE
 from tests.integration.bus_stage import process
 
-pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900)]
 
 NEXT = next_version.TAG
 _PODS: Final = f"/api/v1/namespaces/{installed.NAMESPACE}/pods"
@@ -50,16 +52,24 @@ class Installation:
         return [each["status"]["serinus"] for each in found]
 
     async def nobody_was_shut_out(self) -> None:
-        """No pod has died of it, and each has come back as often as it lost the bus."""
+        """No pod has died of it, and each comes back as often as it lost the bus."""
         pods = (await self.scene.stage.api.get(_PODS))["items"]
         restarts = {pod["metadata"]["name"]: pod["status"]["containerStatuses"][0]["restartCount"] for pod in pods}
         assert {name: count for name, count in restarts.items() if count} == {}
-        for service in ORDER:
-            for pod, lines in self.scene.logs_by_pod(service).items():
-                if pod in restarts:
-                    said = [line["msg"] for line in lines]
-                    assert said.count("the connection to NATS is lost") == said.count("connected to NATS again"), pod
-                    assert not [line for line in said if "Authorization" in line], pod
+        async with asyncio.timeout(PATIENCE):
+            while any(
+                said.count("the connection to NATS is lost") > said.count("connected to NATS again")
+                for said in self._said(restarts).values()
+            ):
+                await asyncio.sleep(0.2)
+        for pod, said in self._said(restarts).items():
+            assert said.count("the connection to NATS is lost") == said.count("connected to NATS again"), pod
+            assert not [line for line in said if "Authorization" in line], pod
+
+    def _said(self, pods: Container[str]) -> dict[str, list[str]]:
+        """What these pods of the services have written."""
+        logs = [each for service in ORDER for each in self.scene.logs_by_pod(service).items()]
+        return {pod: [line["msg"] for line in lines] for pod, lines in logs if pod in pods}
 
     async def _kubectl(self, *arguments: str) -> None:
         await self.scene.plane.kubectl("-n", installed.NAMESPACE, *arguments)
@@ -135,8 +145,7 @@ async def test_the_inbox_gets_another_number_of_partitions(serinus: Installation
     async with process("shared.bus.bootstrap", "repartition", "16", env=env) as child:
         await serinus.releases.go_on(8.0)
         assert await child.ended() == 0
-    said = [line["msg"] for line in serinus.scene.log("router")]
-    assert [line for line in said if line.startswith("the inbox has ")], "it has started anew"
+    await serinus.scene.logged("router", beginning="the inbox has ")  # it starts anew
     assert serinus.releases.given_up() == []
 
 
