@@ -5,6 +5,7 @@ canaries share a namespace.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
+from services.router.news import News
 from services.router.siblings import Siblings
 from shared.kube import json, kinds
 from shared.kube.json import Json
@@ -42,6 +43,7 @@ class Index:
 
     def __init__(self, given: Mapping[Kind, Iterable[Json]] | None = None) -> None:
         self.siblings = Siblings()
+        self.news = News()
         self.slices = By(lambda found: (json.namespace(found), json.text(found, "metadata", "labels", _SERVICE_LABEL)))
         """EndpointSlices by Service."""
         self.scalers = By(lambda found: _aims(found, "scaleTargetRef"))
@@ -58,6 +60,7 @@ class Index:
 
     def changed(self, kind: Kind, old: Json | None, new: Json | None) -> None:
         """An object of any kind was made, changed or deleted."""
+        self.news.changed(kind, old, new)
         if kept := self._kept.get(kind):
             kept.changed(old, new)
 

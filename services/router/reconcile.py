@@ -92,6 +92,9 @@ class Reconciler:
             raise RetryLater(problem, delay=5.0)
         if isinstance(received, wire.Fact):
             await self._world.catch_up(received)
+            if not self._world.tells(received):
+                return
+        self._world.news.forget(received.canary.uid)
         if isinstance(received, wire.Nudge) and received.reason == "overdue":
             self._outgoing.doubt(received.canary.uid)
         message, checks = inbound.message(received), inbound.checks(received)
@@ -133,6 +136,7 @@ class Reconciler:
 
     async def _step(self, document: Json, message: Message, checks: tuple[wire.Check, ...]) -> bool:
         """One round; True if another one may find more to do."""
+        moment = self._world.news.moment()
         canary, invalid = self._read(document)
         state = status.decode(document)
         if untouched(state):  # numbers that were given once are never given again
@@ -156,6 +160,7 @@ class Reconciler:
         seen = observe.observe(canary, state, found, self._rules.options, now)
         decision = machine.decide(canary.spec, state, seen, message, now)
         if decision is None:
+            self._world.news.quiet(canary.spec.uid, moment)
             return False
         await self._commit(canary, decision, found, message, now)
         self._on_commit(Committed(canary, state, decision, checks if isinstance(message, Judged) else ()))

@@ -67,6 +67,7 @@ class World:
         self._tracking = tracking
         self.memory = Memory()
         self._index = index
+        self.news = index.news
         self._classes = classes
         self._checksums: dict[tuple[str, str, str], tuple[str, str | None]] = {}
 
@@ -102,6 +103,11 @@ class World:
         if fact.checksum:  # the watcher has computed it, so nobody reads the object twice
             self._checksums[seen.kind, seen.namespace, seen.name] = (seen.resource_version, fact.checksum)
         await self._caches[kind].current(seen.namespace, seen.name, seen.resource_version, SLOW)
+
+    def tells(self, fact: Fact) -> bool:
+        """May it tell something new? While our part of the status is missing it always may: that can come back unseen."""
+        own = json.mapping(self.cache(kinds.CANARY).get(fact.canary.namespace, fact.canary.name), "status", "serinus")
+        return not own or self.news.tells(fact)
 
     async def reread(self, kind: Kind, namespace: str, name: str) -> None:
         """Ask the API server instead of the watch."""

@@ -165,7 +165,7 @@ async def test_a_writer_that_falls_silent_ends_the_hold() -> None:
     assert theatre.heard() == ["Holding podinfo.test: another controller (flagger) writes this Canary"]
     theatre.clock.time = theatre.clock.now().replace(minute=5)
     assert await theatre.look() == "pending"
-    await theatre.fact()
+    await theatre.swept()
     await theatre.fact()
     assert theatre.heard() == [
         "Resuming podinfo.test: another controller (flagger) no longer writes this Canary",

@@ -217,8 +217,8 @@ async def test_a_route_of_a_class_that_is_gone_is_held_until_there_is_one() -> N
     await theatre.settle()
     theatre.heard()
     theatre.classes = ()
-    assert await theatre.look() == "pending", "the sweep sees it, and nobody asked the API server"
-    await theatre.fact()
+    assert await theatre.look() == "pending", "and nobody asked the API server"
+    await theatre.swept()
     text = (
         "APISIX route podinfo.test has spec.ingressClassName apisix, but there is no IngressClass apisix: create an "
         f"IngressClass of {classes.CONTROLLER} and set it to that"
@@ -228,7 +228,7 @@ async def test_a_route_of_a_class_that_is_gone_is_held_until_there_is_one() -> N
     assert (runnable["status"], runnable["message"]) == ("False", text)
     theatre.classes = (ours,)
     assert await theatre.look() == "pending"
-    await theatre.fact()
+    await theatre.swept()
     [runnable] = [each for each in theatre.canary["status"]["conditions"] if each["type"] == "Runnable"]
     assert runnable["status"] == "True"
     theatre.classes = None

@@ -12,7 +12,7 @@ from services.router.objects import Options
 from services.router.ports import Cache
 from services.router.reconcile import Committed, Reconciler, Rules
 from services.router.world import World
-from shared.kube import kinds
+from shared.kube import json, kinds
 from shared.kube.json import Json
 from shared.kube.kinds import Kind
 from shared.wire import messages as wire
@@ -53,6 +53,7 @@ class Theatre:
         self.schema_problem = ""
         self.crashes = 0
         self._facts = 0
+        self._told: set[tuple[str, str, str]] = set()
         self._heard = 0
         self.unready: set[str] = set()
         self.broken: set[str] = set()
@@ -117,10 +118,20 @@ class Theatre:
         return self.clock.now().replace(microsecond=0).isoformat().replace("+00:00", "Z")
 
     async def fact(self) -> None:
-        """Everything in the cluster has changed for all we know."""
-        self._facts += 1
-        seen = wire.ObjectRef(kind="Canary", namespace="test", name="podinfo", resource_version="0")
-        await self.deliver(wire.Fact(id=f"fact/{self._facts}", canary=self.ref, object=seen))
+        """The watcher tells of every object, as it does when it starts, and of those that went."""
+        there = {key: json.version(each) for key, each in self.cluster.objects.items()}
+        gone = {key: "0" for key in self._told if key not in there}
+        self._told = set(there)
+        for (kind, namespace, name), version in {**there, **gone}.items():
+            self._facts += 1
+            seen = wire.ObjectRef(kind=kind, namespace=namespace, name=name, resource_version=version)
+            await self.deliver(wire.Fact(id=f"fact/{self._facts}", canary=self.ref, object=seen))
+
+    async def swept(self) -> None:
+        """The sweep comes by."""
+        if reason := await self.look():
+            self._facts += 1
+            await self.deliver(wire.Nudge(id=f"nudge/{self._facts}", canary=self.ref, reason=reason))
 
     async def settle(self) -> None:
         """Workloads become ready, and the watcher says so, until nothing changes."""
@@ -179,6 +190,7 @@ class Theatre:
         """Time passes, and somebody looks."""
         self.clock.time += timedelta(seconds=seconds)
         await self.fact()
+        await self.swept()
 
     async def look(self) -> str:
         """What the sweep would find."""
