@@ -39,7 +39,7 @@ class Receiver(Listener):
         self.posts: list[Post] = []
         self._came = asyncio.Condition()
 
-    async def until(self, count: int, *, path: str = "", timeout: float = 10.0) -> list[Post]:
+    async def until(self, count: int, *, path: str = "", timeout: float = 30.0) -> list[Post]:
         """The POSTs to paths that begin so, once there are `count` of them; TimeoutError names those that came."""
         try:
             async with asyncio.timeout(timeout), self._came:

@@ -1,12 +1,18 @@
-"""How the cluster suite is dealt out to workers, with `--dist loadgroup`: see `tests/e2e/groups.py`."""
+"""How the cluster suite is dealt out to workers, with `--dist loadgroup`: see `tests/e2e/groups.py`. And how patient
+Hypothesis is."""
 
 from pathlib import PurePath
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling, Scheduling
 
 from tests.e2e import groups
+
+# No example is wrong for having been slow: the machine does something else besides.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types

@@ -80,16 +80,16 @@ async def test_by_service_the_node_is_the_cluster_ip(version: str) -> None:
 
 
 async def test_a_configuration_comes_into_force_after_its_lag() -> None:
-    async with world(lag=1.0) as found:
+    async with world(lag=3.0) as found:
         began = time.monotonic()
         found.apply(split(100, 0))
         found.apply(split(0, 100))
         assert await found.ask() == 404
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while (await found.status())["200", CANARY_POD] == 0:
                 await found.ask()
 
-        assert time.monotonic() - began >= 1.0
+        assert time.monotonic() - began >= 3.0
 
 
 async def test_no_configuration_overtakes_another_one() -> None:
@@ -97,7 +97,7 @@ async def test_no_configuration_overtakes_another_one() -> None:
     async with world(lag=lambda: next(lags)) as found:
         found.apply(split(0, 100))
         found.apply(split(100, 0))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while await found.ask() == 404:
                 pass
         await found.load(5)

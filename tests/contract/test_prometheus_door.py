@@ -19,6 +19,8 @@ from shared.wire.messages import Provider, SecretRef
 from tests.unit.analyzer.server import Server, answer, serving
 from tests.unit.analyzer.tls import self_signed
 
+TIMEOUT = 10.0
+"""Of those whom nobody lets wait."""
 SECRET = SecretRef(namespace="test", name="prometheus")
 
 
@@ -58,7 +60,7 @@ def observed() -> Observed:
 
 @pytest.fixture
 async def prometheus(credentials: Credentials, observed: Observed) -> AsyncIterator[Prometheus]:
-    found = Prometheus(credentials, threads=4, monotonic=time.monotonic, observe=observed, timeout=1.0)
+    found = Prometheus(credentials, threads=4, monotonic=time.monotonic, observe=observed, timeout=TIMEOUT)
     yield found
     await found.close()
 
@@ -73,7 +75,7 @@ def sample(value: str, **labels: str) -> Any:
 
 async def asked(server: Server, count: int) -> None:
     """Once so many requests have arrived."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(server.requests) < count:
             await asyncio.sleep(0.002)
 
@@ -166,7 +168,7 @@ async def test_the_request_is_flaggers(server: Server, prometheus: Prometheus, o
     await prometheus.ask(provider, ' sum(\n\t up{a="b c"} )')
     ((method, path, headers, _),) = server.requests
     assert (method, urlsplit(path).path) == ("GET", "/prom/api/v1/query")
-    assert parse_qs(urlsplit(path).query) == {"query": [' sum( up{a="b c"} )'], "timeout": ["1s"]}
+    assert parse_qs(urlsplit(path).query) == {"query": [' sum( up{a="b c"} )'], "timeout": ["10s"]}
     assert headers["X-Scope-OrgID"] == "a, b"
     assert headers["x-word"].encode("utf-8", "surrogateescape").decode() == "grün"
     assert "Authorization" not in headers
@@ -234,7 +236,7 @@ async def test_nobody_listening(prometheus: Prometheus, observed: Observed) -> N
         got = await prometheus.ask(Provider(address="http://127.0.0.1:1"), query)
         assert got == fault("request failed: connection refused")
     assert [reason for reason, _ in observed] == ["unreachable", "unreachable"]
-    assert all(seconds < 1 for _, seconds in observed)
+    assert all(seconds < TIMEOUT for _, seconds in observed)
 
 
 async def test_a_name_that_resolves_to_nothing(prometheus: Prometheus) -> None:
@@ -267,7 +269,7 @@ async def test_a_slow_prometheus_is_given_up_and_starves_nobody(
         await released.wait()
         return web.Response()
 
-    prometheus = Prometheus(credentials, threads=2, monotonic=time.monotonic, observe=observed, timeout=2.0)
+    prometheus = Prometheus(credentials, threads=2, monotonic=time.monotonic, observe=observed, timeout=4.0)
     server.will(never)
     async with serving() as quick:
         quick.will(result(sample("1")))
@@ -291,7 +293,9 @@ async def test_a_prometheus_whose_threads_are_all_busy_is_waited_for_only_so_lon
         await released.wait()
         return web.Response()
 
-    prometheus = Prometheus(credentials, threads=1, monotonic=time.monotonic, observe=observed, timeout=2.0, queue=0.05)
+    prometheus = Prometheus(
+        credentials, threads=1, monotonic=time.monotonic, observe=observed, timeout=TIMEOUT, queue=0.05
+    )
     server.will(late)
     first = asyncio.create_task(prometheus.ask(Provider(address=server.url), "a"))
     await asked(server, 1)
@@ -322,7 +326,9 @@ async def test_a_connection_closed_as_it_was_reused_is_opened_again(server: Serv
     assert (await prometheus.ask(Provider(address=server.url), "c")).error.startswith("request failed: ")
 
 
-async def test_the_same_question_is_asked_once(server: Server, prometheus: Prometheus) -> None:
+async def test_the_same_question_is_asked_once(server: Server, credentials: Credentials, observed: Observed) -> None:
+    """Within a moment: here no time passes."""
+    prometheus = Prometheus(credentials, threads=4, monotonic=lambda: 0.0, observe=observed)
     server.will(result(sample("1")))
     provider = Provider(address=server.url, template="a.b")
     same = [prometheus.ask(each, "up") for each in (provider, Provider(address=server.url + "/"))]
@@ -332,6 +338,7 @@ async def test_the_same_question_is_asked_once(server: Server, prometheus: Prome
     await prometheus.ask(provider, "down")
     await prometheus.ask(Provider(address=server.url, headers={"a": ["b"]}), "up")
     assert len(server.requests) == 3
+    await prometheus.close()
 
 
 async def test_old_clients_make_room(server: Server, credentials: Credentials, observed: Observed) -> None:
@@ -341,7 +348,9 @@ async def test_old_clients_make_room(server: Server, credentials: Credentials, o
     for tenant in range(6):
         got = await prometheus.ask(Provider(address=server.url, headers={"X-Scope-OrgID": [str(tenant)]}), "up")
         assert got == Answer(value=1.0)
-    assert threading.active_count() - before <= 3
+    async with asyncio.timeout(30):
+        while threading.active_count() - before > 3:  # a thread ends a moment after its client
+            await asyncio.sleep(0.002)
     await prometheus.close()
 
 

@@ -148,7 +148,7 @@ async def stored(admin: Plain) -> list[tuple[dict[str, str], Verdict]]:
 
 async def verdicts(admin: Plain, count: int) -> list[Verdict]:
     """Once there are so many, and no tick is left."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(40):
         while (await admin.state("INBOX"))["messages"] < count or (await admin.state("TICK"))["messages"]:
             await asyncio.sleep(0.02)
     return [verdict for _, verdict in await stored(admin)]
@@ -186,7 +186,7 @@ async def test_replicas_add_up(
         for _ in range(replicas):
             await stack.enter_async_context(analyzer(nats, analyzer_concurrency=3))
         await send(router, *(asking(first + n, metric(f"patient{n}", slow.url)) for n in range(30)))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while slow.under_way < at_once or (await waiting(admin)) != (at_once, 30 - at_once):
                 await asyncio.sleep(0.02)
         slow.open.set()
@@ -210,7 +210,7 @@ async def test_a_tick_that_was_armed_again_gives_its_verdict_again_and_one_call(
     async with analyzer(nats) as one:
         for number in (1, 2):
             await send(router, tick)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(40):
                 while total(one, "serinus_verdicts_total") < number:
                     await asyncio.sleep(0.01)
         first, second = await verdicts(admin, 2)
@@ -227,7 +227,7 @@ async def test_a_killed_ones_tick_is_judged_by_another_after_one_ack_wait(
     async with running("services.analyzer", SERINUS_HTTP_PORT="0", **env) as doomed:
         await doomed.said("connected to NATS")
         await send(router, tick)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while not slow.under_way:
                 await asyncio.sleep(0.01)
         doomed.process.kill()
@@ -254,7 +254,7 @@ async def test_told_to_stop_it_ends_what_it_has_begun(
     async with running("services.analyzer", SERINUS_HTTP_PORT="0", **env) as child:
         await child.said("connected to NATS")
         await send(router, asking(300, metric("patient", slow.url)))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while not slow.under_way:
                 await asyncio.sleep(0.01)
         child.process.terminate()
@@ -304,7 +304,7 @@ async def test_whatever_is_wrong_each_check_says_what_and_nothing_blocks(
         await admin.client.publish("serinus.tick.shop.canary-501", b'{"wire": 1, "kind": "tick"', headers={})
         await send(router, tick, asking(502, metric("fine", slow.url)))
         found = {verdict.canary.name: verdict for verdict in await verdicts(admin, 2)}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while not (await admin.state("DEAD"))["messages"]:
                 await asyncio.sleep(0.02)
     assert found["canary-502"].outcome is Outcome.PASS

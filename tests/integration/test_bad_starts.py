@@ -68,7 +68,7 @@ async def test_it_waits_for_a_world_that_comes_later(row: Row, missing: set[str]
             await world.server.start()
             async with nats:
                 await bus_stage.bootstrapped(nats)
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(40):
                     while await _missing(session, url):
                         await asyncio.sleep(0.02)
                 child.process.terminate()

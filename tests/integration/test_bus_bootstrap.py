@@ -155,7 +155,7 @@ async def ready(http: aiohttp.ClientSession) -> int:
 
 
 async def reaches(http: aiohttp.ClientSession, status: int) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(40):
         while await ready(http) != status:
             await asyncio.sleep(0.02)
 

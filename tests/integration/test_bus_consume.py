@@ -20,7 +20,7 @@ from shared.runtime.serve import Runtime
 from shared.wire import subjects
 from shared.wire.messages import SCHEMA, DeadLetter, Fact, Inbound, Nudge, Tick, Verdict
 from tests.integration.bus_messages import fact, tick
-from tests.integration.bus_stage import Plain, as_user, joined, nats_server, until
+from tests.integration.bus_stage import DEADLINE, Plain, as_user, joined, nats_server, until
 
 pytestmark = pytest.mark.integration
 
@@ -75,13 +75,13 @@ async def put(admin: Plain, body: Any, subject: str = SUBJECT, **headers: str) -
 
 
 async def settled(admin: Plain, stream: str = "INBOX") -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(DEADLINE):
         while (await admin.state(stream))["messages"]:
             await asyncio.sleep(0.01)
 
 
 async def letters(admin: Plain, wanted: int = 1) -> list[DeadLetter]:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(DEADLINE):
         while (state := await admin.state("DEAD"))["messages"] < wanted:
             await asyncio.sleep(0.01)
     found = []
@@ -302,9 +302,11 @@ async def test_two_replicas_have_one_message_of_a_canary_under_way_and_keep_the_
     under_way: set[str] = set()
     handled: defaultdict[str, list[int]] = defaultdict(list)
     takers: Counter[int] = Counter()
+    both = asyncio.Event()
 
     def replica(number: int) -> Callable[[Broker, Runtime], None]:
         async def handle(message: Handled, delivery: Delivery) -> None:
+            await both.wait()  # else the first may have done it all before the second is there
             name = message.canary.name
             assert name not in under_way
             under_way.add(name)
@@ -326,6 +328,7 @@ async def test_two_replicas_have_one_message_of_a_canary_under_way_and_keep_the_
         for name in names:
             await put(admin, fact(version, name), subjects.inbox("shop", name))
     async with joined(server, "router", replica(1)) as one, joined(server, "router", replica(2)) as two:
+        both.set()
         await settled(admin)
         assert outcomes(one.runtime)["failed"] + outcomes(two.runtime)["failed"] == 0
     assert handled == {name: list(versions) for name in names}
@@ -362,13 +365,13 @@ async def test_a_handler_that_takes_longer_than_the_server_waits_is_alone_with_i
     server: NatsServer, admin: Plain
 ) -> None:
     attempts = []
-    config = {"durable_name": "slow", "name": "slow", "ack_policy": "explicit", "ack_wait": 300_000_000}
+    config = {"durable_name": "slow", "name": "slow", "ack_policy": "explicit", "ack_wait": 2_000_000_000}
     made = await admin.api("CONSUMER.CREATE.NOTICE.slow", {"stream_name": "NOTICE", "config": config})
     assert "error" not in made
 
     async def handle(_: Handled, delivery: Delivery) -> None:
         attempts.append(delivery.attempts)
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(3.0)  # ack_wait leaves a busy machine a second and more between two signs of life
 
     def register(broker: Broker, runtime: Runtime) -> None:
         consume(
@@ -382,7 +385,7 @@ async def test_a_handler_that_takes_longer_than_the_server_waits_is_alone_with_i
             service="admin",
             workers=2,
             max_deliver=20,
-            ack_wait=0.3,
+            ack_wait=2.0,
         )
 
     async with joined(server, "admin", register) as place:

@@ -112,7 +112,7 @@ async def test_the_number_changes_under_load_and_nothing_is_lost_or_overtaken(se
     lives: list[frozenset[int]] = []
     async with running(replica(server, work, lives), replica(server, work, lives)):
         async with running(facts.run(server)):
-            await until(lambda: facts.stored > 5)
+            await until(lambda: facts.stored > 5 and lives.count(frozenset({8})) == 2)
             work.free.clear()  # so that something is left in the partitions of before
             async with process(BOOTSTRAP, "repartition", "16", env=server.env("bootstrap")) as child:
                 await child.said("from now on messages go to 16 partitions")

@@ -1,5 +1,6 @@
 """Somebody else subscribes: the example as users run it, and what the same account is refused."""
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -17,7 +18,7 @@ from shared.bus.publish import Publisher
 from shared.wire import subjects
 from shared.wire.messages import EventType
 from tests.integration.bus_messages import event
-from tests.integration.bus_stage import Child, as_user, collected, joined, nats_server, until
+from tests.integration.bus_stage import DEADLINE, Child, as_user, collected, joined, nats_server, until
 
 pytestmark = pytest.mark.integration
 
@@ -115,6 +116,7 @@ async def test_the_same_account_is_refused_everything_else(server: NatsServer) -
     async with as_user(server, "admin") as admin, as_user(server, "public-admin") as public:
         async with joined(server, "router") as place:
             await publish(place.publisher, 9)
+        await still(admin, public)
         before = await picture(admin), await picture(public)
         async with as_user(server, "subscriber", inbox="_INBOX") as stranger:
             js = stranger.client.jetstream(timeout=0.15)
@@ -130,6 +132,16 @@ async def test_the_same_account_is_refused_everything_else(server: NatsServer) -
                 await stranger.synchronise()
                 assert any("permissions violation for subscription" in each for each in stranger.errors), other
         assert (await picture(admin), await picture(public)) == before
+
+
+async def still(admin: Any, public: Any) -> None:
+    """The public stream has all that its source has; the server copies a moment later."""
+    async with asyncio.timeout(DEADLINE):
+        while True:
+            source, copy = await admin.state(subjects.ROLLOUT_STREAM), await public.state(subjects.PUBLIC_STREAM)
+            if copy["messages"] == source["messages"]:
+                return
+            await asyncio.sleep(0.01)
 
 
 async def picture(admin: Any) -> dict[str, Any]:

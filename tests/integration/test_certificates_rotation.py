@@ -18,7 +18,7 @@ from sandbox.nats import NatsServer
 from shared.bus import certificates
 from shared.bus.delivery import Delivery
 from shared.wire.messages import Fact
-from tests.integration.bus_stage import bootstrapped, joined, until
+from tests.integration.bus_stage import DEADLINE, Joined, bootstrapped, joined, until
 from tests.integration.test_bus_consume import Handled
 from tests.integration.test_bus_outage import router
 from tests.integration.test_credentials_rotation import Facts
@@ -83,7 +83,7 @@ async def test_a_renewal_and_another_ca_lose_no_message_and_cost_a_reconnect_eac
         mounted.step()  # a renewal: the servers show another certificate of the same CA
         await server.restart()
         await facts.more()
-        assert place.broker.link.outages == 1
+        await outages(place, 1)
 
         mounted.step("--rotate")  # pods that start anew trust both
         watcher = await new.enter_async_context(joined(server, "watcher"))
@@ -97,18 +97,24 @@ async def test_a_renewal_and_another_ca_lose_no_message_and_cost_a_reconnect_eac
         more.stored = facts.stored
         publishing = group.create_task(more.run(watcher.publisher))
         await more.more()
-        assert place.broker.link.outages == 1
+        await outages(place, 1)
 
         mounted.step()  # the old one is forgotten by whoever starts from now on
         await server.restart()
         await more.more()
-        assert place.broker.link.outages == 2
+        await outages(place, 2)
         async with joined(server, "analyzer"):
             pass
         more.enough()
         await publishing
         await until(lambda: bool(handled) and handled[-1] == more.stored)
     assert [number for number, _ in groupby(handled)] == list(range(1, more.stored + 1))
+
+
+async def outages(place: Joined, number: int) -> None:
+    """So many by now. Whoever publishes may have been back sooner than this one."""
+    await until(lambda: place.broker.link.outages >= number)
+    assert place.broker.link.outages == number
 
 
 async def test_whoever_trusts_another_ca_doesnt_come_in(server: NatsServer, tmp_path: Path) -> None:
@@ -120,11 +126,9 @@ async def test_whoever_trusts_another_ca_doesnt_come_in(server: NatsServer, tmp_
 
 
 async def test_whoever_is_shut_out_by_another_ca_can_still_stop(server: NatsServer, tmp_path: Path) -> None:
-    async with joined(server, "watcher") as place:
+    async with asyncio.timeout(DEADLINE), joined(server, "watcher") as place:
         other = Mounted(tmp_path / "other")
         other.first()
         server.tls = other.folder
         await server.restart()
         await until(place.broker.link.down.is_set)
-        began = asyncio.get_running_loop().time()
-    assert asyncio.get_running_loop().time() - began < 15

@@ -51,7 +51,7 @@ class Scene:
         """Asks until it is so: a scrape takes a second, and a window has to fill."""
         found: dict[str, float] = {}
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(40):
                 while found != expected:
                     answer = await self.door.rows(self.provider, query)
                     assert not answer.fault, answer.error
@@ -72,9 +72,7 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
 
     exporter = Listener(page)
     await exporter.start()
-    door = Prometheus(
-        NoSecrets(), threads=2, monotonic=time.monotonic, observe=lambda reason, seconds: None, timeout=2.0
-    )
+    door = Prometheus(NoSecrets(), threads=2, monotonic=time.monotonic, observe=lambda reason, seconds: None)
     target = Target("apisix", f"127.0.0.1:{exporter.port}")
     async with Server(tmp_path / "prometheus", [target], scrape_interval=1.0) as server:
         yield Scene(gateway, door, Provider(address=server.url))

@@ -102,7 +102,7 @@ async def test_everything_becomes_healthy_and_ends_in_order(
     composed: tuple[Composed, Mapping[str, Process]],
 ) -> None:
     scene, processes = composed
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(120):
         for name in ("sandbox", *(row.name for row in TABLE)):
             processes[name].check()
             await scene.healthy(name)

@@ -27,7 +27,7 @@ _REFUSES = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); 
 async def _started(tmp_path: Path, code: str) -> Process:
     process = Process("child", [sys.executable, "-c", code], log=tmp_path / "logs" / "child.log")
     process.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while "up" not in process.log_tail():
             await asyncio.sleep(0.01)
     return process
@@ -55,7 +55,7 @@ async def test_terminate_does_the_same_without_an_event_loop(tmp_path: Path) -> 
 async def test_an_end_is_noticed_at_once(tmp_path: Path) -> None:
     process = await _started(tmp_path, "print('up')")
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(40):
         assert await process.exited() == 0
 
 
@@ -90,7 +90,7 @@ time.sleep(60)
         "parent", [sys.executable, "-c", parent], log=tmp_path / "parent.log", cwd=Path(__file__).parents[2]
     )
     process.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while not process.log_tail().startswith("up"):
             await asyncio.sleep(0.01)
     child = int(process.log_tail().split()[1])
@@ -98,7 +98,7 @@ time.sleep(60)
 
     os.kill(process.pid, signal.SIGKILL)  # the parent alone, not its group
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while _runs(child):
             await asyncio.sleep(0.01)
     await process.exited()

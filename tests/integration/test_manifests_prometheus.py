@@ -78,7 +78,7 @@ async def _running(folder: Path, config: Json) -> AsyncIterator[str]:
 async def _targets(url: str, expected: int) -> list[Json]:
     """The active targets, once there are so many; then they stay so: the configuration is static."""
     found: list[Json] = []
-    async with asyncio.timeout(20), aiohttp.ClientSession() as session:
+    async with asyncio.timeout(40), aiohttp.ClientSession() as session:
         while len(found) < expected:
             with contextlib.suppress(aiohttp.ClientError):
                 async with session.get(url) as answer:

@@ -25,7 +25,7 @@ from shared.bus.publish import Publisher
 from shared.runtime.serve import Runtime
 from shared.wire import subjects
 from shared.wire.messages import Notice, Severity
-from tests.integration.bus_stage import as_user, joined, make_runtime, nats_server, process, until
+from tests.integration.bus_stage import DEADLINE, as_user, joined, make_runtime, nats_server, process, until
 from tests.unit.notifier.told import alert, event, hook, notice, route
 
 pytestmark = pytest.mark.integration
@@ -96,7 +96,7 @@ async def counts(api: ApiServer) -> dict[str, int]:
 
 async def settled(server: NatsServer) -> None:
     """Every notice is acknowledged by all three."""
-    async with as_user(server, "admin") as admin, asyncio.timeout(20):
+    async with as_user(server, "admin") as admin, asyncio.timeout(DEADLINE):
         for durable in (subjects.EVENTS_DURABLE, subjects.ALERTS_DURABLE, subjects.WEBHOOKS_DURABLE):
             while True:
                 info = await admin.api(f"CONSUMER.INFO.{subjects.NOTICE_STREAM}.{durable}")
@@ -152,7 +152,7 @@ async def test_a_dead_slack_holds_up_neither_events_nor_webhooks(
         await publish(router.publisher, *told)
         hooked = await receiver.until(12, path="/hook")
         await slack.until(12)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             while len(await counts(api)) < 12:
                 await asyncio.sleep(0.02)
         slack.status = 200
@@ -254,7 +254,7 @@ async def test_only_what_was_under_way_at_a_death_is_repeated_and_says_so(
     server: NatsServer, api: ApiServer, receiver: Receiver
 ) -> None:
     await _ack_wait(server, 2)
-    slow = Receiver(delay=5)
+    slow = Receiver(delay=60)
     async with slow, Api(api.url, api.admin_token) as client, joined(server, "router") as router:
         for name, url in (("quick", receiver.url), ("slow", slow.url)):
             spec = {"type": "slack", "address": f"{url}/{name}"}
@@ -269,7 +269,7 @@ async def test_only_what_was_under_way_at_a_death_is_repeated_and_says_so(
             await slow.until(1)
             await receiver.until(2)
             done = f"$KV.{subjects.MARKER_BUCKET}.>"
-            async with as_user(server, "admin") as admin, asyncio.timeout(5):
+            async with as_user(server, "admin") as admin, asyncio.timeout(DEADLINE):
                 while await _noted(admin, done) < 2:
                     await asyncio.sleep(0.01)
             first.process.kill()

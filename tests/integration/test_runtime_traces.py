@@ -51,7 +51,7 @@ async def test_one_trace_through_all_four_services(tmp_path: Path, collector: Co
             child = await stack.enter_async_context(running(f"services.{service}", SERINUS_HTTP_PORT="0", **env))
             await child.said("connected to NATS")
         await world.guide("deployment", "route", "canary")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             while not through_all(collector):
                 await asyncio.sleep(0.02)
     trace = through_all(collector).pop()

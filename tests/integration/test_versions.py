@@ -50,7 +50,7 @@ async def test_definitions_that_come_later_are_named_and_waited_for(
             async with session.get(url) as answer:
                 assert "apisixroutes" in (await answer.json())["missing"]["kubernetes"]
             await world.apply(*(each for path in CRDS for each in yaml.safe_load_all(path.read_text())))
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(40):
                 while True:
                     async with session.get(url) as answer:
                         if answer.status == 200:

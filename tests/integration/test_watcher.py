@@ -137,6 +137,7 @@ async def test_an_idle_cluster_costs_no_request_and_every_request_only_reads(
     async with watcher(nats, world.server.url) as one:
         await ready(one)
         await heard.of("Canary/podinfo", "Deployment/podinfo")
+        await until(lambda: world.asked("serinus-watcher")["watch"] >= 11)  # each a moment after its list
         before = world.asked("serinus-watcher")
         await world.apply(service("podinfo"))
         await heard.of("Service/podinfo")
@@ -234,7 +235,7 @@ async def test_a_process_waits_for_the_api_and_the_bus_and_says_so(tmp_path: Pat
                 await bus_stage.bootstrapped(nats)
                 async with as_user(nats, "admin") as admin:
                     await Heard(admin).of("Canary/podinfo", "Deployment/podinfo")
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(40):
                     while await missing():
                         await asyncio.sleep(0.02)
                 child.process.terminate()

@@ -87,7 +87,7 @@ class Scene:
         await eventually(self.ask, status)
 
 
-async def eventually(look: Callable[[], Awaitable[int]], wanted: int, timeout: float = 15.0) -> None:
+async def eventually(look: Callable[[], Awaitable[int]], wanted: int, timeout: float = 40.0) -> None:
     last = -1
     try:
         async with asyncio.timeout(timeout):

@@ -39,7 +39,7 @@ class Scene:
             return answer.status, await answer.text()
 
     async def idle(self) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             while self.tester.running:
                 await asyncio.sleep(0.01)
 
@@ -63,12 +63,12 @@ async def test_the_rate_is_per_worker(scene: Scene) -> None:
     await scene.post(f"{TESTER}/", payload(hey("-z 1s", "-q 20", "-c 2")))
     await scene.idle()
 
-    # 2 workers at 20 a second; a busy machine may make it less, nothing may make it more.
-    assert 8 <= scene.tester.answers[200] <= 40
+    # 2 workers at 20 a second; a machine that stops for a moment may make it much less, nothing may make it more.
+    assert 2 <= scene.tester.answers[200] <= 40
 
 
 async def test_the_same_task_runs_once(scene: Scene) -> None:
-    command = hey("-n 4", "-q 4", "-c 1")
+    command = hey("-n 4", "-q 1", "-c 1")  # still under way when all have asked
     for _ in range(3):
         assert (await scene.post(f"{TESTER}/", payload(command)))[0] == 202
     await scene.post(f"{TESTER}/", payload(command, name="other"))

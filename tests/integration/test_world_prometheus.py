@@ -48,7 +48,7 @@ class Asker:
     async def becomes(self, query: str, wanted: float) -> None:
         last: float | None = None
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(40):
                 while (last := await self.number(query)) != wanted:
                     await asyncio.sleep(0.1)
         except TimeoutError:

@@ -146,7 +146,7 @@ async def until_heard(heard: Heard, begin: int, wanted: set[str]) -> None:
         return wanted <= found
 
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             while not await look():
                 await asyncio.sleep(0.02)
     except TimeoutError:

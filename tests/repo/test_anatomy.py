@@ -139,7 +139,7 @@ print(len(sys.argv) - 1)
 def _import_watched(*names: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-B", "-c", _WATCHFUL, *names],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=50,
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
 
 

@@ -60,7 +60,7 @@ def test_the_commands_for_nats_work_in_the_order_of_the_page(tmp_path: Path) -> 
     for command in commands:
         ended = subprocess.run(
             [sys.executable, "-m", *command.split()],
-            cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False, timeout=30,
+            cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False, timeout=120,
         )  # fmt: skip
         assert (ended.returncode, ended.stderr) == (0, ""), command
         assert bool(ended.stdout) != ("--finish" in command), command

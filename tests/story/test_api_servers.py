@@ -46,7 +46,7 @@ async def test_a_rollout_and_nothing_written_that_is_as_wanted(
 
 
 async def _rolls_out(cluster: Cluster, writes: Counter[str]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while not cluster.canary:
             await asyncio.sleep(0.02)
     await cluster.until("Initialized")
@@ -83,7 +83,7 @@ async def _at_rest(cluster: Cluster, writes: Counter[str]) -> None:
 async def test_another_manager_of_the_status_and_a_deletion_with_reversal(
     cluster: Cluster, writes: Counter[str]
 ) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while not cluster.canary:
             await asyncio.sleep(0.02)
     await cluster.until("Initialized")

@@ -26,7 +26,7 @@ DEPLOYMENT = kinds.DEPLOYMENT.path(NAMESPACE, "podinfo")
 async def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Cluster]:
     # Without a drain no time is skipped: what the server stamps is compared with what was decided.
     async with playing(request.param, tmp_path, Counter(), drain=timedelta()) as made:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while not made.canary:
                 await asyncio.sleep(0.02)
         yield made

@@ -98,7 +98,7 @@ async def test_copies_arrive_at_the_canary_and_answers_are_the_primarys(version:
     assert theatre.weights() == (100, 0)
     async with town(theatre, version) as street:
         assert await street.canaries(20) == 0
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(40):
             while street.served() != 20:
                 await asyncio.sleep(0)
         await theatre.tick()

@@ -34,7 +34,7 @@ async def moody() -> AsyncIterator[Moody]:
 
 @pytest.fixture
 async def cluster(moody: Moody) -> AsyncIterator[door.Cluster]:
-    opened = await door.connect(Access(moody.url), field_manager="tester", timeout=1.0)
+    opened = await door.connect(Access(moody.url), field_manager="tester")
     yield opened
     await opened.close()
 

@@ -191,7 +191,7 @@ def streams(moody: Moody, *chunks: bytes, abort: bool = False) -> Mood:
     return mood
 
 
-async def eventually(condition: Callable[[], bool], timeout: float = 3.0) -> None:
+async def eventually(condition: Callable[[], bool], timeout: float = 30.0) -> None:
     """Waits for what another task brings about."""
     async with asyncio.timeout(timeout):
         while not condition():

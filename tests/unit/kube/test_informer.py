@@ -199,7 +199,7 @@ async def test_429_waits_as_told(moody: Moody, cluster: door.Cluster) -> None:
     begin = loop.time()
     async with following(cluster) as followed:
         await followed.informer.wait_synced()
-    assert 1.9 < loop.time() - begin < 3
+    assert loop.time() - begin > 1.9
 
 
 async def test_api_restart_with_another_past(moody: Moody, cluster: door.Cluster) -> None:
@@ -209,8 +209,7 @@ async def test_api_restart_with_another_past(moody: Moody, cluster: door.Cluster
     async with following(cluster) as followed:
         await eventually(lambda: followed.names() == {"a", "b"})
         await moody.stop()
-        await asyncio.sleep(0.15)
-        assert not followed.informer.healthy()
+        await eventually(lambda: not followed.informer.healthy())
         moody.objects.clear()
         moody.history.clear()
         moody.version = 10
@@ -303,7 +302,7 @@ async def test_absorbed_answers_are_there_at_once_and_told_once(moody: Moody, cl
 async def test_waiting_for_a_version(moody: Moody, cluster: door.Cluster) -> None:
     async with following(cluster) as followed:
         await eventually(lambda: moody.counted(watch=True) == 1)
-        waiting = asyncio.create_task(followed.informer.at_least("test", "a", "101", 1.0))
+        waiting = asyncio.create_task(followed.informer.at_least("test", "a", "101", 30.0))
         await asyncio.sleep(0.01)
         assert not waiting.done()
         await moody.put("a")
@@ -316,7 +315,7 @@ async def test_waiting_for_a_deletion(moody: Moody, cluster: door.Cluster) -> No
     await moody.put("a")
     async with following(cluster) as followed:
         await eventually(lambda: moody.counted(watch=True) == 1)
-        waiting = asyncio.create_task(followed.informer.at_least("test", "a", "102", 1.0))
+        waiting = asyncio.create_task(followed.informer.at_least("test", "a", "102", 30.0))
         await moody.remove("a")
         assert await waiting is None
         assert not followed.informer.behind("test", "a", "102")

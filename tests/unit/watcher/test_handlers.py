@@ -86,9 +86,9 @@ class World:
     def deployment(self, old: Json | None, new: Json | None) -> None:
         self.ears.changed(kinds.DEPLOYMENT, old, new)
 
-    async def settled(self, timeout: float = 2.0) -> list[str]:
+    async def settled(self) -> list[str]:
         """What was told once nothing waits any more."""
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(30):
             while len(self.outbox):
                 await asyncio.sleep(0.001)
         told = self.bus.told()
@@ -98,7 +98,7 @@ class World:
 
     async def told(self, *facts: str) -> None:
         """Once exactly these were told, in this order."""
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(30):
             while len(self.bus.stored) < len(facts):
                 await asyncio.sleep(0.001)
         assert self.bus.told() == list(facts)
@@ -264,7 +264,7 @@ async def test_facts_wait_for_the_bus_one_per_object(begun: World) -> None:
         await asyncio.sleep(0)
     assert len(begun.outbox) == 2
     begun.bus.away = False
-    assert sorted(await begun.settled(8)) == ["Deployment/podinfo@24", "Service/web@1023"]
+    assert sorted(await begun.settled()) == ["Deployment/podinfo@24", "Service/web@1023"]
 
 
 async def test_a_bus_that_is_away_is_not_stormed(begun: World) -> None:
@@ -284,7 +284,7 @@ async def test_an_unreadable_config_holds_up_itself_only(begun: World) -> None:
     begun.ears.changed(kinds.SERVICE, None, kept(kinds.SERVICE, "web", 32))  # doesn't wait for the retry
     await begun.told("Service/web@31", "Service/web@32")
     begun.cluster.away = False
-    assert await begun.settled(8) == ["Service/web@31", "Service/web@32", "Secret/keys@30"]
+    assert await begun.settled() == ["Service/web@31", "Service/web@32", "Secret/keys@30"]
 
 
 async def test_a_refused_fact_blocks_nobody(begun: World) -> None:
@@ -311,10 +311,12 @@ async def test_a_target_that_is_gone_tracks_nothing_for_a_new_canary(begun: Worl
 
 
 async def test_latency_is_measured(begun: World) -> None:
+    loop = asyncio.get_running_loop()
     begun.latencies.clear()
+    begin = loop.time()
     begun.ears.changed(kinds.SERVICE, None, kept(kinds.SERVICE, "web", 21))
     await begun.settled()
-    assert 0 <= begun.latencies[0] < 0.1
+    assert 0 <= begun.latencies[0] <= loop.time() - begin
 
 
 async def test_no_desk_is_left_behind(begun: World) -> None:
