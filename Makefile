@@ -43,7 +43,7 @@ test-cluster: $(READY) ## the cluster suite, against a real kube-apiserver, etcd
 	$(BIN)/python -m sandbox.prometheus
 	# Alone: its plays measure what clients of a gateway see, and two cores that do something else besides are slow gateways.
 	$(BIN)/pytest -m cluster --timeout 600 $(if $(OVERLAY),--overlay=$(OVERLAY)) tests/e2e/gentle
-	$(if $(OVERLAY),,$(BIN)/pytest -n 3 --dist loadgroup -m cluster --timeout 600 --ignore tests/e2e/gentle)
+	$(if $(OVERLAY),,$(BIN)/pytest -n 4 --dist loadgroup -m cluster --timeout 600 --ignore tests/e2e/gentle)
 
 demo: $(READY) ## the guide in about two minutes: a promotion and a rollback
 	$(BIN)/python -m sandbox.prometheus
