@@ -78,9 +78,13 @@ class Listener:
                     await accept_no_more(each)
             finally:
                 listening.close()
+        open_ones = [each.transport for server in self._servers for each in server.connections]
         for server in self._servers:
             server.pre_shutdown()  # idle connections end at once, only requests under way get their grace
         await asyncio.gather(*(server.shutdown(self._grace) for server in self._servers))
+        for transport in open_ones if self._tls else ():
+            if transport is not None:
+                transport.abort()  # closing waits for the other side's goodbye, which may be gone
         # A closed transport gives up its socket one turn of the loop later; a test's loop may end right here.
         for _ in range(2):
             await asyncio.sleep(0)

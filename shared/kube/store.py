@@ -61,8 +61,9 @@ class Store:
     def forget(self, namespace: str, name: str, uid: str) -> None:
         """We deleted it; its remaining events are not awaited. One that is still being finalised comes back."""
         old = self.get(namespace, name)
+        # Where its successor is in its place, or has been, the watch may still have to tell of its life.
+        self._forgotten[uid] = json.order(self.version if old is None else json.version(old))
         if old is not None and json.uid(old) == uid:
-            self._forgotten[uid] = json.order(json.version(old))
             self._drop(old)
 
     def reset(self) -> None:

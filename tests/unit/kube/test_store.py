@@ -79,6 +79,20 @@ def test_forgotten_objects_stay_forgotten(store: Store, told: Told) -> None:
     assert told.changes == ["+a@5", "-a@5"]
 
 
+@pytest.mark.parametrize("order", [("first", "second"), ("second", "first")])
+def test_who_was_deleted_with_its_successor_stays_forgotten(store: Store, told: Told, order: tuple[str, str]) -> None:
+    """Both by us, and both before the watch has told of the first one's life."""
+    store.put(obj("a", 5, "first"))
+    store.put(obj("a", 9, "second"))
+    for uid in order:
+        store.forget("test", "a", uid)
+    store.put(obj("a", 6, "first"))
+    store.remove(obj("a", 7, "first"))
+    store.put(obj("a", 9, "second"))
+    store.remove(obj("a", 10, "second"))
+    assert told.changes == ["+a@5", "~a@9", "-a@9"]
+
+
 def test_an_object_that_is_finalised_comes_back_marked(store: Store, told: Told) -> None:
     store.put(obj("a", 5))
     store.forget("test", "a", "a")
