@@ -25,7 +25,7 @@ ACCOUNTS = tuple(
 )
 _STEPS = 3
 ROLLOUTS = 50
-WINDOW = 15.0  # seconds over which verdicts are counted
+WINDOW = 20.0  # seconds over which verdicts are counted
 _PODS = f"/api/v1/namespaces/{installed.NAMESPACE}/pods"
 _EVENTS = f"/api/v1/namespaces/{crowd.NAMESPACE}/events"
 
