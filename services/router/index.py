@@ -44,6 +44,7 @@ class Index:
     def __init__(self, given: Mapping[Kind, Iterable[Json]] | None = None) -> None:
         self.siblings = Siblings()
         self.news = News()
+        """What changed when, for facts that a look has answered already."""
         self.slices = By(lambda found: (json.namespace(found), json.text(found, "metadata", "labels", _SERVICE_LABEL)))
         """EndpointSlices by Service."""
         self.scalers = By(lambda found: _aims(found, "scaleTargetRef"))

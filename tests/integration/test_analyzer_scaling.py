@@ -1,4 +1,4 @@
-"""Analyzers scale alone: 1 → 4 → 1 replicas in the middle of 50 rollouts, against a Prometheus that takes a second.
+"""Analyzers scale alone: 1 → 4 → 1 replicas in the middle of 50 rollouts, against a Prometheus that takes two seconds a query.
 
 The rollouts are played by a router that arms the next tick as soon as it has a verdict, so that there is always work.
 """
