@@ -62,7 +62,7 @@ async def running(stage: Stage) -> None:
 
 async def remove(plane: ControlPlane, runner: ProcessRunner, overlay: str = OVERLAY) -> None:
     """As docs/install.md says. Answers when the last process is gone."""
-    await plane.kubectl("delete", "-k", str(_CHECKOUT / overlay), "--timeout=60s")
+    await plane.kubectl("delete", "-k", str(_CHECKOUT / overlay), "--timeout=120s")
     while not all(runner.gone(name) for name in DEPLOYMENTS):
         await asyncio.sleep(0.1)
 

@@ -31,8 +31,9 @@ async def foreign_writer(rollout: Rollout) -> Outcome:
         over = f"Resuming {rollout.name}.{rollout.namespace}: another controller (flagger) no longer writes this Canary"
         await told(rollout, over, "Normal", timeout=200)
         watch.right()
-        found = await rollout.scene.stage.api.get(rollout.canary)
-        assert found["status"]["canaryWeight"] == held[1], "where it stood"
+        await rollout.scene.listener.until(over, rollout.namespace)
+        [resumed] = [each for each in rollout.scene.listener.of(rollout.namespace) if each["message"] == over]
+        assert resumed["weight"] == held[1], "where it stood"
         ended = await rollout.over()
         await watch.more()
     assert ended["status"]["phase"] == "Succeeded"

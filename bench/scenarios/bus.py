@@ -18,11 +18,11 @@ _NIGHT: Final = "tests/e2e/rough/test_night.py"
 async def _held(rollout: Rollout, watch: Watch) -> None:
     """Right again, once the bus is back and nobody is held any more; then it is promoted."""
     nats = rollout.scene.stage.nats
-    await told(rollout, f"Holding {_name(rollout)}: cut off from the bus", timeout=15)
+    await told(rollout, f"Holding {_name(rollout)}: cut off from the bus")
     await watch.more()
     assert await rollout.weights() == [50, 50]
     await nats.start()
-    await told(rollout, f"Resuming {_name(rollout)}: no longer cut off from the bus", "Normal", timeout=30)
+    await told(rollout, f"Resuming {_name(rollout)}: no longer cut off from the bus", "Normal")
     watch.right()
     assert await rollout.weights() == [50, 50]
     await rollout.kubectl("annotate", "canary/podinfo", "serinus.dev/request=approve:1")

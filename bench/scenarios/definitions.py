@@ -69,7 +69,7 @@ async def definitions_put_back(rollout: Rollout) -> Outcome:
         watch.begin()
         await put_back(scene.plane)
         for each in both:
-            await told(each, f"Holding {each.name}.{each.namespace}: {HOLDING}", timeout=20)
+            await told(each, f"Holding {each.name}.{each.namespace}: {HOLDING}")
         await _said_by_the_router(scene)
         await touched.kubectl("label", "canary/podinfo", "team=a")
         assert "serinus" not in (await scene.stage.api.get(touched.canary))["status"]
@@ -78,7 +78,7 @@ async def definitions_put_back(rollout: Rollout) -> Outcome:
         assert [await each.weights() for each in both] == [[50, 50]] * 2
         await mended(scene.plane)
         for each in both:
-            await told(each, f"Resuming {each.name}.{each.namespace}: {RESUMING}", "Normal", timeout=30)
+            await told(each, f"Resuming {each.name}.{each.namespace}: {RESUMING}", "Normal")
         watch.right()
         await touched.kubectl("annotate", "canary/podinfo", "serinus.dev/request=approve:1")
         for each, had in zip(both, before, strict=True):

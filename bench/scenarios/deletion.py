@@ -25,10 +25,10 @@ def _image(rollout: Rollout) -> str:
     return f"stefanprodan/podinfo:6.6.0-{rollout.namespace}"
 
 
-def application() -> Json:
+def application(**template: Any) -> Json:
     """Two replicas that Kubernetes keeps at two, and that serve until the news of their end has spread: what is lost is
-    lost by us."""
-    found = deployment()
+    lost by us. `template` are further fields of its container."""
+    found = deployment(**template)
     found["spec"]["replicas"] = 2
     found["spec"]["template"]["metadata"]["annotations"][pods.ENDS_AFTER] = "1"
     found["spec"]["strategy"]["rollingUpdate"] = {"maxUnavailable": 0, "maxSurge": 1}
@@ -45,18 +45,20 @@ async def _released(rollout: Rollout, *webhooks: Json, **fields: Any) -> None:
     await rollout.kubectl("set", "image", "deployment/podinfo", f"podinfod={_image(rollout)}")
 
 
-async def serving(rollout: Rollout) -> None:
+async def serving(rollout: Rollout, **template: Any) -> None:
     """Visitors come by a Service of people's own, from before there is a Canary."""
     own = {
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": "podinfo"},
         "spec": {"selector": {"app": "podinfo"}, "ports": [{"name": "http", "port": 80, "targetPort": 9898}]},
     }  # fmt: skip
-    await applied(rollout, application(), own)
-    await rollout.kubectl("rollout", "status", "deployment/podinfo", "--timeout=30s")
+    await applied(rollout, application(**template), own)
+    await rollout.kubectl("rollout", "status", "deployment/podinfo", "--timeout=120s")
 
 
 async def initializing(rollout: Rollout) -> None:
-    await serving(rollout)
+    """The target's pods stay ready, those of the primary don't become so: it lasts."""
+    await serving(rollout, image=_image(rollout))
+    rollout.scene.stage.options.behaviours[_image(rollout)] = Behaviour(ready=False)
     await rollout.apply(documents=(canary(),))
     await phase(rollout, "Initializing")
 
@@ -71,7 +73,7 @@ async def waiting(rollout: Rollout) -> None:
 
 
 async def progressing(rollout: Rollout) -> None:
-    await _released(rollout)
+    await _released(rollout, interval="5m")  # its first step comes at once, and no other meanwhile
     await phase(rollout, "Progressing", weight=50)
 
 
@@ -83,6 +85,11 @@ async def waiting_promotion(rollout: Rollout) -> None:
 async def promoting(rollout: Rollout) -> None:
     await _released(rollout, stepWeightPromotion=10)
     await phase(rollout, "Promoting", timeout=120)
+
+    def copied(primary: Json) -> bool:
+        return bool(primary["spec"]["template"]["spec"]["containers"][0]["image"] == _image(rollout))
+
+    await rollout.scene.stage.api.until(f"{rollout.target}-primary", copied)
 
 
 async def finalising(rollout: Rollout) -> None:
@@ -101,7 +108,8 @@ async def failed(rollout: Rollout) -> None:
     await rollout.over()
 
 
-_PROMOTED = (promoting, finalising, succeeded)
+_LATEST = (initializing, promoting, finalising, succeeded)
+"""What is to be served in the end is what the target shows."""
 
 
 def _deleted(reach: Reach, *flags: str) -> Callable[[Rollout], Awaitable[Outcome]]:
@@ -109,12 +117,12 @@ def _deleted(reach: Reach, *flags: str) -> Callable[[Rollout], Awaitable[Outcome
         await reach(rollout)
         async with watched(rollout) as watch:
             watch.begin()
-            if reach not in _PROMOTED:
+            if reach not in _LATEST:
                 await _spoil(rollout)
-            await rollout.kubectl("delete", "canary", "podinfo", "--timeout=60s", *flags)
+            await rollout.kubectl("delete", "canary", "podinfo", "--timeout=120s", *flags)
             watch.right()
             await _settled(rollout, watch)
-        await _served(rollout, _image(rollout) if reach in _PROMOTED else OLD)
+        await _served(rollout, _image(rollout) if reach in _LATEST else OLD)
         return watch.outcome()
 
     return act
@@ -155,7 +163,7 @@ async def namespace_deleted(rollout: Rollout) -> Outcome:
     await progressing(rollout)
     async with watched(rollout, host=f"{neighbour.namespace}.example.com") as watch:
         watch.begin()
-        await rollout.scene.plane.kubectl("delete", "namespace", rollout.namespace, "--timeout=90s")
+        await rollout.scene.plane.kubectl("delete", "namespace", rollout.namespace, "--timeout=150s")
         watch.right()
         await watch.more()
     return watch.outcome()

@@ -9,7 +9,7 @@ from typing import Final
 from bench.scenarios.deletion import application
 from bench.scenarios.mixes import each_change
 from bench.scenarios.scenario import Outcome, Scenario, Watch, watched
-from bench.scenarios.upgrading import ORDER, TODAY, goes_on
+from bench.scenarios.upgrading import ORDER, TODAY
 from sandbox import installed
 from tests.e2e import next_version
 from tests.e2e.continuous import everything_was_told_once, given_up
@@ -62,7 +62,8 @@ async def _walk(rollouts: tuple[Rollout, ...], watch: Watch) -> None:
         tag = next_version.TAG if service in newer else TODAY
         await installed.image(scene.plane, scene.stage, service, tag)
     watch.cease()
-    await asyncio.gather(*(goes_on(each) for each in rollouts))
+    passed = [await each.transition() for each in rollouts]
+    await asyncio.gather(*(each.gone_on(number) for each, number in zip(rollouts, passed, strict=True)))
     watch.right()
 
 

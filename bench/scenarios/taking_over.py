@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from bench.scenarios.scenario import RATE, Outcome, Scenario, Watch, watched
 from sandbox.controlplane.api import Json
-from tests.e2e.rollouts import Rollout
+from tests.e2e.rollouts import PATIENCE, Rollout
 from tests.recorded.moments import objects
 
 TEN_INTERVALS: Final = 100.0
@@ -46,8 +46,8 @@ async def _goes_on(rollout: Rollout, watch: Watch, status: Json) -> None:
     while (await rollout.scene.stage.api.get(rollout.canary))["status"]["phase"] == "Progressing":
         shares.append((await rollout.weights())[1])
         standing = await _standing(rollout)
-        carried = standing["revision"] == before["revision"]
-        assert not carried or {**standing, "weights": None} == {**before, "weights": None}
+        unpromoted = await rollout.image() == before["revision"]  # read last: what was read before is of before, too
+        assert not unpromoted or {**standing, "weights": None} == {**before, "weights": None}
         await asyncio.sleep(1.0)
     assert min(shares) == shares[0] == 20
     await _succeeds(rollout, status)
@@ -90,8 +90,8 @@ async def _left(rollout: Rollout, moment: str) -> Json:
                 owner["uid"] = made["metadata"]["uid"]
             each.pop("status", None)
             await api.create(_COLLECTIONS[each["kind"]].format(namespace), each)
-    await api.until(rollout.target, _settled())
-    await api.until(f"{rollout.target}-primary", _settled(least=2))  # its autoscaler's minimum
+    await api.until(rollout.target, _settled(), timeout=PATIENCE)
+    await api.until(f"{rollout.target}-primary", _settled(least=2), timeout=PATIENCE)  # its autoscaler's minimum
     body = {**await api.get(rollout.canary), "status": status}
     await api.request("PUT", f"{rollout.canary}/status", body=body, query={"fieldManager": "flagger"})
     return status
@@ -111,7 +111,9 @@ def _bare(recorded: Json, namespace: str) -> Json:
 async def _ours(rollout: Rollout) -> None:
     """From now on."""
     await rollout.scene.stage.api.patch(rollout.canary, {"spec": {"provider": "apisix"}})
-    await rollout.scene.stage.api.until(rollout.canary, lambda found: bool(found["status"].get("serinus")))
+    await rollout.scene.stage.api.until(
+        rollout.canary, lambda found: bool(found["status"].get("serinus")), timeout=PATIENCE
+    )
 
 
 async def _standing(rollout: Rollout) -> Json:

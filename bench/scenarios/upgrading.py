@@ -6,24 +6,25 @@ from typing import Final
 from bench.scenarios.deletion import application
 from bench.scenarios.scenario import Outcome, Scenario, watched
 from sandbox import installed
-from sandbox.controlplane.api import Json
 from tests.e2e import next_version
 from tests.e2e.rollouts import Rollout
-from tests.e2e.short import applied, canary, phase
+from tests.e2e.short import applied, canary, hook, phase
 
 ORDER: Final = ("watcher", "analyzer", "router", "notifier")
 TODAY: Final = "test"
+_GATE: Final = hook("confirm-promotion", "http://flagger-loadtester.test/gate/check")
 
 
 def _changed(before: str, after: str) -> Callable[[Rollout], Awaitable[Outcome]]:
-    """Right again, once all pods are of the other version and the rollout has gone on under them."""
+    """Right again, once all pods are of the other version and the rollout has gone on under them. It steps meanwhile, and
+    isn't promoted before, however long they take."""
 
     async def act(rollout: Rollout) -> Outcome:
         scene = rollout.scene
         next_version.offered(scene)
         for service in ORDER:
             await installed.image(scene.plane, scene.stage, service, before)
-        await applied(rollout, application(), canary(stepWeight=25))
+        await applied(rollout, application(), canary(stepWeight=25, webhooks=[_GATE]))
         await rollout.initialized()
         async with watched(rollout) as watch:
             await rollout.kubectl("set", "image", "deployment/podinfo", "podinfod=stefanprodan/podinfo:6.0.1")
@@ -31,7 +32,9 @@ def _changed(before: str, after: str) -> Callable[[Rollout], Awaitable[Outcome]]
             watch.begin()
             for service in ORDER:
                 await installed.image(scene.plane, scene.stage, service, after)
-            await goes_on(rollout)
+            passed = await rollout.transition()
+            scene.stage.loadtester.gates[f"{rollout.name}.{rollout.namespace}"] = True
+            await rollout.gone_on(passed)
             watch.right()
             ended = await rollout.over()
             await watch.more()
@@ -41,17 +44,6 @@ def _changed(before: str, after: str) -> Callable[[Rollout], Awaitable[Outcome]]
         return watch.outcome()
 
     return act
-
-
-async def goes_on(rollout: Rollout) -> None:
-    """Wait for its next transition."""
-    api = rollout.scene.stage.api
-    passed = _transition(await api.get(rollout.canary))
-    await api.until(rollout.canary, lambda found: _transition(found) > passed, timeout=90)
-
-
-def _transition(found: Json) -> int:
-    return int(found["status"]["serinus"]["transition"])
 
 
 SCENARIOS = (

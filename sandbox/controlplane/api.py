@@ -142,7 +142,7 @@ class Api:
                     raise ApiError(event["object"].get("code", 500), json.dumps(event["object"]))
                 yield event
 
-    async def until(self, path: str, done: Callable[[Json], bool], *, timeout: float = 30.0, **query: str) -> Json:
+    async def until(self, path: str, done: Callable[[Json], bool], *, timeout: float = 120.0, **query: str) -> Json:
         """Ask for an object (or a list) until `done` says yes of it; TimeoutError carries the last answer.
 
         An object that doesn't exist yet isn't done, nor is one whose server is away or, as for a moment after a new

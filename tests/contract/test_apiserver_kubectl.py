@@ -10,7 +10,7 @@ from sandbox.apiserver.server import ApiServer
 from sandbox.controlplane import binaries
 from sandbox.controlplane.kubelet import FakeKubelet
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).parents[2]
 
 

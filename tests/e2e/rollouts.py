@@ -116,6 +116,14 @@ class Rollout:
         found = await self.scene.stage.api.get(self.target + suffix)
         return str(found["spec"]["template"]["spec"]["containers"][0]["image"])
 
+    async def transition(self) -> int:
+        """The number of its last transition."""
+        return _transition(await self.scene.stage.api.get(self.canary))
+
+    async def gone_on(self, passed: int) -> None:
+        """Wait for a transition after this one."""
+        await self.scene.stage.api.until(self.canary, lambda found: _transition(found) > passed, timeout=90)
+
     def texts(self) -> list[str]:
         """What was said of this canary."""
         return self.scene.listener.texts(self.namespace, self.name)
@@ -146,3 +154,7 @@ class Rollout:
             last, uid = canary["status"]["serinus"]["seq"], canary["metadata"]["uid"]
             await self.scene.listener.all(last, self.namespace, self.name, uid=uid)
         return canary
+
+
+def _transition(found: Json) -> int:
+    return int(found["status"]["serinus"]["transition"])

@@ -17,7 +17,6 @@ from shared.kube import json, kinds
 from tests.story.played import NAMESPACE, Cluster, playing, released
 from tests.story.servers import ROOT, embedded, real
 
-pytestmark = pytest.mark.timeout(180)
 CANARY = kinds.CANARY.path(NAMESPACE, "podinfo")
 ROUTE = kinds.APISIX_ROUTE.path(NAMESPACE, "podinfo-podinfo-canary")
 REQUEST = "serinus.dev/request"

@@ -58,7 +58,7 @@ async def cluster(control_plane: ControlPlane, admin: Api, namespace: str, tmp_p
 @pytest.fixture
 async def canary(control_plane: ControlPlane, admin: Api, namespace: str) -> CanaryRef:
     await control_plane.kubectl("apply", "--server-side", "-k", "k8s/crds")
-    await control_plane.kubectl("wait", "--for=condition=established", "crd/canaries.flagger.app", "--timeout=20s")
+    await control_plane.kubectl("wait", "--for=condition=established", "crd/canaries.flagger.app", "--timeout=90s")
     await control_plane.kubectl("apply", "-n", namespace, "-f", "-", stdin=MANIFEST)
     made = await admin.get(f"/apis/flagger.app/v1beta1/namespaces/{namespace}/canaries/podinfo")
     return CanaryRef(namespace=namespace, name="podinfo", uid=made["metadata"]["uid"])

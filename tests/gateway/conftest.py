@@ -30,12 +30,8 @@ def _asked(*, double_too: bool = True) -> list[object]:
     real = (DEMANDED,) if DEMANDED else tuple(dict.fromkeys((*VERSIONS, *own)))
     return [
         *(pytest.param(("double", version), id=f"double-{version}") for version in VERSIONS if double_too),
-        *(pytest.param(("apisix", version), id=f"apisix-{version}", marks=_real()) for version in real),
+        *(pytest.param(("apisix", version), id=f"apisix-{version}", marks=pytest.mark.gateway) for version in real),
     ]
-
-
-def _real() -> tuple[pytest.MarkDecorator, ...]:
-    return pytest.mark.gateway, pytest.mark.timeout(180)
 
 
 @pytest.fixture(scope="session")

@@ -106,7 +106,6 @@ async def running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await tasks.ended(*going)
 
 
-@pytest.mark.timeout(150)
 async def test_the_number_changes_under_load_and_nothing_is_lost_or_overtaken(server: NatsServer) -> None:
     work, facts = Work(), Facts()
     lives: list[frozenset[int]] = []
@@ -133,7 +132,6 @@ async def test_the_number_changes_under_load_and_nothing_is_lost_or_overtaken(se
         assert {(await admin.api(f"CONSUMER.INFO.INBOX.{name}")).get("paused", False) for name in names} == {False}
 
 
-@pytest.mark.timeout(150)
 async def test_what_the_command_left_undone_the_bootstrap_that_runs_ends(server: NatsServer) -> None:
     work = Work()
     lives: list[frozenset[int]] = []

@@ -15,7 +15,7 @@ from sandbox.table import TABLE
 from tests.integration.bus_stage import collected
 from tests.integration.watcher_stage import ROOT
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]  # everything is started twice
+pytestmark = pytest.mark.integration
 
 
 async def test_ctrl_c_ends_everything_and_a_second_start_works(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from shared.kube.json import Json
 from shared.kube.pace import Pace
 from tests.unit.kube.conftest import Access
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.cluster
 
 PACE = Pace(first=0.05, most=0.5)
 

@@ -97,7 +97,7 @@ async def eventually(look: Callable[[], Awaitable[int]], wanted: int, timeout: f
         raise AssertionError(f"still {last}, not {wanted}") from None
 
 
-REAL = pytest.param("real", marks=[pytest.mark.cluster, pytest.mark.timeout(180)])
+REAL = pytest.param("real", marks=pytest.mark.cluster)
 
 
 @pytest.fixture(params=["emulator", REAL])

@@ -191,4 +191,4 @@ async def released(cluster: Cluster, image: str) -> None:
     template = copy.deepcopy((await cluster.api.get(path))["spec"]["template"])
     template["spec"]["containers"][0]["image"] = image
     answer = await cluster.api.patch(path, {"spec": {"template": template}})
-    await cluster.caches.current(kinds.DEPLOYMENT, NAMESPACE, "podinfo", json.version(answer), 5.0)
+    await cluster.caches.current(kinds.DEPLOYMENT, NAMESPACE, "podinfo", json.version(answer), 60.0)

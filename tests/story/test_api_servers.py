@@ -16,8 +16,6 @@ from shared.kube import json, kinds
 from tests.story.played import NAMESPACE, Cluster, Server, changes, playing, released
 from tests.story.servers import LINES, embedded, real
 
-pytestmark = pytest.mark.timeout(180)
-
 
 @pytest.fixture
 async def writes() -> Counter[str]:

@@ -18,7 +18,6 @@ from shared.kube.json import Json
 from tests.story.played import NAMESPACE, Cluster, playing, released
 from tests.story.servers import embedded, real
 
-pytestmark = pytest.mark.timeout(180)
 DEPLOYMENT = kinds.DEPLOYMENT.path(NAMESPACE, "podinfo")
 
 

@@ -116,7 +116,6 @@ async def lag_passed(traffic: Traffic) -> None:
 GOOD, OTHER = "stefanprodan/podinfo:6.0.1", "stefanprodan/podinfo:6.0.2"
 
 
-@pytest.mark.timeout(180)  # a few seconds of work and ten of waiting, on a machine of its own
 @pytest.mark.parametrize("version", GATEWAYS)
 async def test_nobody_meets_a_pod_that_is_gone(version: str, tmp_path: Path) -> None:
     async with playing(tmp_path, version, LATEST + 0.5) as (cluster, gateway):

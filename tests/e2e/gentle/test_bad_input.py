@@ -117,7 +117,7 @@ async def missing_config(rollout: Rollout) -> None:
 @play
 async def missing_template(rollout: Rollout) -> None:
     """Counted, and an edit is enough."""
-    await applied(rollout, canary(metrics=[TEMPLATED], threshold=5))
+    await applied(rollout, canary(metrics=[TEMPLATED], threshold=50))
     await rollout.initialized()
     await rollout.release(NEW)
 
@@ -129,7 +129,7 @@ async def missing_template(rollout: Rollout) -> None:
 
 @play
 async def missing_secret(rollout: Rollout) -> None:
-    await applied(rollout, _template(secretRef={"name": "login"}), canary(metrics=[TEMPLATED], threshold=5))
+    await applied(rollout, _template(secretRef={"name": "login"}), canary(metrics=[TEMPLATED], threshold=50))
     await rollout.initialized()
     text = f'Metric template mine.{rollout.namespace} secret login error: secrets "login" not found'
     assert f"Error checking metric providers: m{text[1:]}" in rollout.texts()

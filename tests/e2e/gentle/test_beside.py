@@ -52,7 +52,7 @@ async def applied_again(rollout: Rollout) -> None:
     pods that aren't ready."""
     gates = [hook("confirm-rollout", CHECK), {**hook("confirm-promotion", CHECK), "name": "last"}]
     await rollout.scene.plane.kubectl("create", "ns", rollout.namespace)
-    await rollout.apply("route", documents=(deployment(image=HELD), canary(webhooks=gates)))
+    await rollout.apply("route", documents=_of_git(gates, HELD))
     await phase(rollout, "Initializing")
     await _again(rollout, "Initializing", gates, HELD)
     _let_be(rollout, HELD, ready=True)
@@ -83,8 +83,8 @@ def _let_be(rollout: Rollout, image: str, *, ready: bool) -> None:
 
 async def _again(rollout: Rollout, where: str, gates: list[Json], image: str) -> None:
     """Applied both ways, with the image that Git has by now."""
-    api, target = rollout.scene.stage.api, deployment(image=image)
-    documents = [moved(each, rollout.namespace) for each in (target, canary(webhooks=gates), manifest("route"))]
+    api = rollout.scene.stage.api
+    documents = [moved(each, rollout.namespace) for each in (*_of_git(gates, image), manifest("route"))]
     before, shares = (await api.get(rollout.canary))["status"], await _shares(rollout)
     began = len(beginning(rollout, "New revision"))
     await rollout.kubectl("apply", "-f", "-", documents=documents)
@@ -94,6 +94,13 @@ async def _again(rollout: Rollout, where: str, gates: list[Json], image: str) ->
     assert (found["status"]["phase"], await _shares(rollout)) == (where, shares)
     assert len(beginning(rollout, "New revision")) == began
     assert found["status"]["serinus"]["revision"] == before["serinus"]["revision"]
+
+
+def _of_git(gates: list[Json], image: str) -> tuple[Json, Json]:
+    """Deployment and Canary. No deadline passes while pods are held back."""
+    target, late = deployment(image=image), {"progressDeadlineSeconds": 600}
+    target["spec"] |= late
+    return target, canary(webhooks=gates, spec=late)
 
 
 async def _shares(rollout: Rollout) -> list[int]:
@@ -114,7 +121,8 @@ async def idle_target_kept_up(rollout: Rollout) -> None:
         await api.until(rollout.target, lambda found: found["spec"]["replicas"] == 0)
     await rollout.kubectl("scale", "deployment/podinfo", "--replicas=1")
     await rollout.kubectl("wait", "canary/podinfo", "--for=condition=TargetIdle=False", "--timeout=60s")
-    [text] = beginning(rollout, "podinfo.") or [""]
+    await rollout.scene.listener.all((await api.get(rollout.canary))["status"]["serinus"]["seq"], rollout.namespace)
+    [text] = beginning(rollout, "podinfo.")
     assert "kubectl keeps scaling it up, so it is left as it is: remove spec.replicas from what kubectl" in text
     assert (await api.get(rollout.target))["spec"]["replicas"] == 1
     await rollout.kubectl("scale", "deployment/podinfo", "--replicas=0")
@@ -125,7 +133,7 @@ async def _asks(rollout: Rollout, request: str) -> None:
     """The annotation carries an id, and is taken off when it was carried out."""
     await rollout.kubectl("annotate", "canary/podinfo", f"serinus.dev/request={request}")
     await rollout.scene.stage.api.until(
-        rollout.canary, lambda found: "serinus.dev/request" not in found["metadata"].get("annotations", {}), timeout=30
+        rollout.canary, lambda found: "serinus.dev/request" not in found["metadata"].get("annotations", {})
     )
 
 

@@ -48,7 +48,11 @@ def outliving(seconds: float) -> Json:
 @lasting(150)
 async def a_late_gateway(rollout: Rollout) -> None:
     """A promotion, and a rollback from a quarter of the traffic: nobody meets a pod that is gone."""
-    await applied(rollout, outliving(ENDS), canary(stepWeight=25, threshold=10, metrics=[SUCCESS]))
+    gates, gate = rollout.scene.stage.loadtester.gates, f"podinfo.{rollout.namespace}"
+    gates[gate] = True
+    hooks = [hook("confirm-promotion", "http://flagger-loadtester.test/gate/check")]
+    steps: Json = {"stepWeight": 25, "maxWeight": 25, "threshold": 10}
+    await applied(rollout, outliving(ENDS), canary(**steps, metrics=[SUCCESS], webhooks=hooks))
     await rollout.initialized()
     host = f"{rollout.namespace}.example.com"
     async with Traffic(door(rollout, casting.LATE), host, rate=RATE) as traffic:
@@ -56,8 +60,9 @@ async def a_late_gateway(rollout: Rollout) -> None:
         began = time.monotonic()
         await rollout.release(NEW)
         assert (await rollout.over())["status"]["phase"] == "Succeeded"
+        gates[gate] = False  # or it is promoted while visitors are waited for
         await rollout.release(NEWER)
-        await phase(rollout, "Progressing", weight=25)
+        await phase(rollout, "Progressing", "WaitingPromotion", weight=25)
         await traffic.more(int(RATE * casting.LATEST))
         await rollout.kubectl("annotate", "canary/podinfo", "serinus.dev/request=abort")
         assert (await rollout.over())["status"]["phase"] == "Failed"

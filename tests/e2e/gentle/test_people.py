@@ -16,6 +16,7 @@ from tests.e2e.short import NEW, applied, beginning, canary, deployment, hook, p
 
 TESTER = "http://flagger-loadtester.test"
 CHECK = f"{TESTER}/gate/check"
+SUSPENDED = "skipping canary run as object is suspended"
 OLD, NEWER = "ghcr.io/stefanprodan/podinfo:6.0.0", "stefanprodan/podinfo:6.0.9"
 
 
@@ -71,7 +72,7 @@ async def confirm_traffic_increase(rollout: Rollout) -> None:
 @play
 async def pre_rollout(rollout: Rollout) -> None:
     """Refuses once, which counts, and then agrees."""
-    await _begun(rollout, canary(threshold=5, webhooks=[hook("pre-rollout", CHECK)]))
+    await _begun(rollout, canary(threshold=50, webhooks=[hook("pre-rollout", CHECK)]))
     halted = f"Halt {_name(rollout)} advancement pre-rollout check hook failed Forbidden"
     await told(rollout, halted)
     assert (await phase(rollout, "Progressing", weight=0))["status"]["failedChecks"] >= 1
@@ -103,8 +104,8 @@ async def rollback_hook(rollout: Rollout) -> None:
 
 @play
 async def requests(rollout: Rollout) -> None:
-    """Abort, once more, and promote without waiting for the steps."""
-    await _begun(rollout, canary(stepWeight=1))
+    """Abort, once more, and promote without waiting for the steps: after the first the next one is far away."""
+    await _begun(rollout, canary(stepWeight=1, interval="5m"))
     await phase(rollout, "Progressing", weight=1)
     await _ask(rollout, "abort")
     assert (await rollout.over())["status"]["phase"] == "Failed"
@@ -125,7 +126,7 @@ async def changed_configs(rollout: Rollout) -> None:
     await rollout.kubectl("create", "configmap", "colours", "--from-literal=COLOUR=red")
     await rollout.kubectl("create", "secret", "generic", "login", "--from-literal=TOKEN=one")
     uses = deployment(envFrom=[{"configMapRef": {"name": "colours"}}, {"secretRef": {"name": "login"}}])
-    await rollout.apply("route", documents=(uses, canary()))
+    await rollout.apply("route", documents=(uses, canary(webhooks=[hook("confirm-promotion", CHECK)])))
     await rollout.initialized()
     primary = await rollout.scene.stage.api.get(f"{rollout.target}-primary")
     assert primary["spec"]["template"]["spec"]["containers"][0]["envFrom"] == [
@@ -138,8 +139,9 @@ async def changed_configs(rollout: Rollout) -> None:
         ("secret", "login", "TOKEN", "b25l", "dHdv"),
     ):
         await rollout.kubectl("patch", kind, name, "-p", json.dumps({"data": {key: new}}))
-        await phase(rollout, "Progressing", weight=50)
+        await phase(rollout, "WaitingPromotion", weight=50)
         assert await _config(rollout, kind, f"{name}-primary") == {key: old}
+        await _ask(rollout, f"approve:{kind}")
         await _succeeds(rollout, image=OLD)
         assert await _config(rollout, kind, f"{name}-primary") == {key: new}
     assert len(beginning(rollout, "New revision detected! Scaling up")) == 2
@@ -148,18 +150,20 @@ async def changed_configs(rollout: Rollout) -> None:
 @play
 async def suspended(rollout: Rollout) -> None:
     """In the middle of an analysis and at rest; what was released meanwhile begins when it goes on."""
-    await _begun(rollout, canary(stepWeight=25))
+    await _begun(rollout, canary(stepWeight=25, webhooks=[hook("confirm-promotion", CHECK)]))
     await phase(rollout, "Progressing", weight=25)
     await _patch(rollout, suspend=True)
-    await told(rollout, "skipping canary run as object is suspended", "Normal")
+    await _skipped(rollout, times=1)
+    held = (await rollout.transition(), await rollout.weights())
     await asyncio.sleep(12)  # more than an interval: the time is what is looked at
-    assert (await phase(rollout, "Progressing"))["status"]["canaryWeight"] == 25
-    assert rollout.texts()[-1] == "skipping canary run as object is suspended"
+    assert (await rollout.transition(), await rollout.weights()) == held
+    assert rollout.texts()[-1] == SUSPENDED
+    _open(rollout)
     await _patch(rollout, suspend=False)
     await _succeeds(rollout)
 
     await _patch(rollout, suspend=True)
-    await told(rollout, "skipping canary run as object is suspended", "Normal")
+    await _skipped(rollout, times=2)
     await rollout.kubectl("set", "image", "deployment/podinfo", f"podinfod={NEWER}")
     await _patch(rollout, suspend=False)
     await phase(rollout, "Progressing", weight=25)
@@ -169,10 +173,11 @@ async def suspended(rollout: Rollout) -> None:
 @play
 async def superseded(rollout: Rollout) -> None:
     """A newer revision in the middle of an analysis starts over, and only that one is promoted."""
-    await _begun(rollout, canary())
-    await phase(rollout, "Progressing", weight=50)
+    await _begun(rollout, canary(webhooks=[hook("confirm-promotion", CHECK)]))
+    await phase(rollout, "Progressing", "WaitingPromotion", weight=50)
     await rollout.kubectl("set", "image", "deployment/podinfo", f"podinfod={NEWER}")
     await told(rollout, f"New revision detected! Restarting analysis for {_name(rollout)}", "Normal")
+    _open(rollout)
     await _succeeds(rollout, image=NEWER)
 
     texts = rollout.texts()
@@ -206,7 +211,7 @@ async def never_ready(rollout: Rollout) -> None:
     await applied(rollout, canary(spec={"progressDeadlineSeconds": 10}))
     await rollout.initialized()
     await _patch(rollout, suspend=True)
-    await told(rollout, "skipping canary run as object is suspended", "Normal")
+    await told(rollout, SUSPENDED, "Normal")
     await rollout.kubectl("set", "image", "deployment/podinfo", f"podinfod={BROKEN}")
     await rollout.kubectl("rollout", "status", "deployment/podinfo", "--timeout=120s")
     await _patch(rollout, suspend=False)
@@ -261,9 +266,9 @@ async def reverted(rollout: Rollout) -> None:
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": "podinfo"},
         "spec": {"selector": {"app": "podinfo"}, "ports": [{"name": "http", "port": 80, "targetPort": 9898}]},
     }  # fmt: skip
-    await _begun(rollout, own, canary(spec={"revertOnDeletion": True}))
+    await _begun(rollout, own, canary(webhooks=[hook("confirm-promotion", CHECK)], spec={"revertOnDeletion": True}))
     assert await _selected(rollout) == "podinfo-primary"
-    await phase(rollout, "Progressing", weight=50)
+    await phase(rollout, "Progressing", "WaitingPromotion", weight=50)
     await rollout.kubectl("delete", "canary", "podinfo", "--timeout=120s")
 
     target = await rollout.scene.stage.api.get(rollout.target)
@@ -281,8 +286,8 @@ async def reverted(rollout: Rollout) -> None:
 @play
 async def deleted(rollout: Rollout) -> None:
     """Without it, too; all else that was generated goes with the Canary, and a new one of the same name begins anew."""
-    await _begun(rollout, canary())
-    await phase(rollout, "Progressing", weight=50)
+    await _begun(rollout, canary(webhooks=[hook("confirm-promotion", CHECK)]))
+    await phase(rollout, "Progressing", "WaitingPromotion", weight=50)
     await rollout.kubectl("delete", "canary", "podinfo", "--timeout=120s")
     await _until_left(rollout, "deployment.apps/podinfo", "service/podinfo", "apisixroute.apisix.apache.org/podinfo")
     assert await _selected(rollout) == "podinfo"
@@ -317,6 +322,13 @@ async def _succeeds(rollout: Rollout, image: str = NEW) -> None:
     )
     await rollout.over()
     assert (await rollout.image(), await rollout.weights()) == (image, [100, 0])
+
+
+async def _skipped(rollout: Rollout, *, times: int) -> None:
+    """Wait until it was said so often that the Canary is suspended."""
+    async with asyncio.timeout(PATIENCE):
+        while rollout.texts().count(SUSPENDED) < times:
+            await asyncio.sleep(0.05)
 
 
 def _open(rollout: Rollout) -> None:

@@ -10,7 +10,9 @@ import pytest
 from sandbox.controlplane.api import Json
 from tests.e2e.plays import Play, Programme, declared, lasting, play
 from tests.e2e.rollouts import OVER, Rollout, manifest
-from tests.e2e.short import NEW, applied, canary, phase, told
+from tests.e2e.short import NEW, applied, canary, hook, phase, told
+
+GATE = hook("confirm-promotion", "http://flagger-loadtester.test/gate/check")
 
 KIND = {"apiVersion": "apisix.apache.org/v2", "kind": "ApisixRoute"}
 
@@ -75,10 +77,10 @@ async def every_route(rollout: Rollout) -> None:
     """W-A5, W-A10, W-A14."""
     host, api = f"{rollout.namespace}.example.com", rollout.scene.stage.api
     further: Any = {"spec": {"routeRefs": [{**KIND, "name": "mobile"}]}}
-    await applied(rollout, mobile(), beta(5), nobody(), upstream(), canary(**further))
+    await applied(rollout, mobile(), beta(5), nobody(), upstream(), canary(webhooks=[GATE], **further))
     await rollout.initialized()
     await rollout.release(NEW)
-    await phase(rollout, "Progressing", weight=50)
+    await phase(rollout, "WaitingPromotion", weight=50)
     for name in ("podinfo-podinfo-canary", "mobile-podinfo-canary"):
         path = named(rollout, "apisixroutes", name)
         await api.until(path, lambda found: weights(found) == {"method": [50, 50]})
@@ -90,6 +92,7 @@ async def every_route(rollout: Rollout) -> None:
     await rollout.kubectl("patch", "apisixupstream", "podinfo", "--type=merge", "-p", '{"spec": {"retries": 5}}')
     copied = named(rollout, "apisixupstreams", "podinfo-canary")
     await api.until(copied, lambda found: found["spec"]["retries"] == 5)
+    rollout.scene.stage.loadtester.gates[f"podinfo.{rollout.namespace}"] = True
     await phase(rollout, *OVER)
     assert not [text for text in rollout.texts() if "IngressClass" in text]
     await rollout.kubectl("delete", "apisixupstream", "podinfo")
@@ -106,10 +109,10 @@ async def no_room(rollout: Rollout) -> None:
         "set the priority of beta to 2 or more"
     )
     await told(rollout, f"APISIX route podinfo.{rollout.namespace}'s {text}")
-    await rollout.kubectl("wait", "canary/podinfo", "--for=condition=Runnable=False", "--timeout=30s")
+    await rollout.kubectl("wait", "canary/podinfo", "--for=condition=Runnable=False", "--timeout=60s")
     await rollout.apply(documents=(beta(2),))
     await rollout.initialized()
-    await rollout.kubectl("wait", "canary/podinfo", "--for=condition=Runnable=True", "--timeout=30s")
+    await rollout.kubectl("wait", "canary/podinfo", "--for=condition=Runnable=True", "--timeout=60s")
 
 
 @pytest.mark.parametrize("play", declared(globals()), ids=str)

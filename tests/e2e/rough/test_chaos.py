@@ -198,7 +198,7 @@ async def test_a_bus_that_loses_its_disk_in_the_middle_loses_no_step(scene: Scen
     await asyncio.gather(*(rollout.release(GOOD.format(90)) for rollout in rollouts))
     # Side by side: each has this weight for one interval only.
     await asyncio.gather(*(phase(rollout, "Progressing", weight=10) for rollout in rollouts))
-    transitions = [await _transition(scene, rollout) for rollout in rollouts]
+    transitions = [await rollout.transition() for rollout in rollouts]
     began = asyncio.get_running_loop().time()
 
     scene.stage.nats.kill()
@@ -206,7 +206,7 @@ async def test_a_bus_that_loses_its_disk_in_the_middle_loses_no_step(scene: Scen
     await scene.stage.nats.start()
 
     for rollout, before in zip(rollouts, transitions, strict=True):
-        await _goes_on(scene, rollout, before)
+        await rollout.gone_on(before)
         print(f"{rollout.namespace} went on {asyncio.get_running_loop().time() - began:.1f} s after the disk was lost")
     for rollout in rollouts:
         canary = await rollout.over(heard=False)  # the stream that it was told on is another one
@@ -219,14 +219,3 @@ async def test_a_bus_that_loses_its_disk_in_the_middle_loses_no_step(scene: Scen
             if "canary weight" in event["message"]
         ]
         assert seen[-2:] == [f"Advance podinfo.{rollout.namespace} canary weight {weight}" for weight in (10, 20)]
-
-
-async def _goes_on(scene: Scene, rollout: Rollout, before: int) -> None:
-    def further(found: Json) -> bool:
-        return bool(found["status"]["serinus"]["transition"] > before)
-
-    await scene.stage.api.until(rollout.canary, further, timeout=60)
-
-
-async def _transition(scene: Scene, rollout: Rollout) -> int:
-    return int((await scene.stage.api.get(rollout.canary))["status"]["serinus"]["transition"])
