@@ -57,7 +57,7 @@ async def again(plane: ControlPlane, stage: Stage) -> None:
 async def running(stage: Stage) -> None:
     """Wait until every Deployment is available, with pods of its newest template only."""
     for name in DEPLOYMENTS:
-        await stage.api.until(f"{_APPS}/{name}", available(1), timeout=90)
+        await stage.api.until(f"{_APPS}/{name}", available(1))
 
 
 async def remove(plane: ControlPlane, runner: ProcessRunner, overlay: str = OVERLAY) -> None:
@@ -71,7 +71,7 @@ async def image(plane: ControlPlane, stage: Stage, service: str, tag: str) -> No
     """`kubectl set image` of one of the services; its pod is another one when this returns."""
     name = f"serinus-{service}"
     await plane.kubectl("-n", NAMESPACE, "set", "image", f"deployment/{name}", f"serinus=serinus:{tag}")
-    await stage.api.until(f"{_APPS}/{name}", available(1), timeout=90)
+    await stage.api.until(f"{_APPS}/{name}", available(1))
 
 
 async def scale(plane: ControlPlane, stage: Stage, replicas: int, *names: str) -> None:
@@ -79,7 +79,7 @@ async def scale(plane: ControlPlane, stage: Stage, replicas: int, *names: str) -
     deployments = [f"serinus-{name}" for name in names]
     await plane.kubectl("-n", NAMESPACE, "scale", "deployment", *deployments, f"--replicas={replicas}")
     for name in deployments:
-        await stage.api.until(f"{_APPS}/{name}", available(replicas), timeout=60)
+        await stage.api.until(f"{_APPS}/{name}", available(replicas))
 
 
 def available(replicas: int) -> Callable[[Json], bool]:

@@ -14,7 +14,7 @@ import aiohttp
 from shared.runtime import tasks
 
 NO_ANSWER: Final = 0
-_LONGEST: Final = aiohttp.ClientTimeout(total=10)
+_LONGEST: Final = aiohttp.ClientTimeout(total=60)
 
 
 class Door(Protocol):

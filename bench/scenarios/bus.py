@@ -7,11 +7,10 @@ from bench.scenarios.deletion import application
 from bench.scenarios.scenario import Outcome, Scenario, Watch, watched
 from sandbox import installed
 from tests.e2e.rollouts import Rollout
-from tests.e2e.short import NEW, applied, canary, hook, phase, told
+from tests.e2e.short import GATE, NEW, applied, canary, phase, told
 
 AFTER: Final = 15
 """Seconds without a bus after which the policy `rollback` acts."""
-_GATE: Final = hook("confirm-promotion", "http://flagger-loadtester.test/gate/check")
 _NIGHT: Final = "tests/e2e/rough/test_night.py"
 
 
@@ -43,7 +42,7 @@ async def _rolled_back(rollout: Rollout, watch: Watch) -> None:
 def _lost(*settings: str, then: Callable[[Rollout, Watch], Awaitable[None]]) -> Callable[[Rollout], Awaitable[Outcome]]:
     async def act(rollout: Rollout) -> Outcome:
         await _set(rollout, *settings)
-        await applied(rollout, application(), canary(webhooks=[_GATE]))
+        await applied(rollout, application(), canary(webhooks=[GATE]))
         await rollout.initialized()
         async with watched(rollout) as watch:
             await rollout.release(NEW)

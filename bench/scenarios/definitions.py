@@ -16,10 +16,9 @@ from sandbox.controlplane.api import Json
 from sandbox.controlplane.server import ControlPlane
 from sandbox.scene import Scene
 from tests.e2e.rollouts import Rollout
-from tests.e2e.short import NEW, applied, canary, hook, phase, told
+from tests.e2e.short import GATE, NEW, applied, canary, phase, told
 
 _CRDS: Final = Path(__file__).resolve().parents[2] / "k8s/crds"
-_GATE: Final = hook("confirm-promotion", "http://flagger-loadtester.test/gate/check")
 _AN_INTERVAL: Final = 10.0
 FIX: Final = "kubectl apply --server-side --force-conflicts -k k8s/crds"
 HOLDING: Final = f"the installed Canary CRD drops our status fields: {FIX}"
@@ -46,7 +45,7 @@ async def mended(plane: ControlPlane) -> None:
 
 async def at_half(rollout: Rollout) -> None:
     """It waits for a person, with half of the traffic."""
-    await applied(rollout, application(), canary(webhooks=[_GATE], spec={"progressDeadlineSeconds": 600}))
+    await applied(rollout, application(), canary(webhooks=[GATE], spec={"progressDeadlineSeconds": 600}))
     await rollout.initialized()
     await rollout.release(NEW)
     await phase(rollout, "WaitingPromotion", weight=50)

@@ -12,10 +12,9 @@ from sandbox.application import Behaviour
 from sandbox.controlplane import pods
 from sandbox.controlplane.api import Json
 from tests.e2e.rollouts import Rollout
-from tests.e2e.short import applied, canary, deployment, hook, phase
+from tests.e2e.short import HALT, applied, canary, deployment, hook, phase
 
 OLD = "ghcr.io/stefanprodan/podinfo:6.0.0"
-_GATE = "http://flagger-loadtester.test/gate/halt"
 _OVER = 90.0  # the garbage collector asks for new kinds, such as Canaries, every half minute
 Reach = Callable[[Rollout], Awaitable[None]]
 
@@ -68,7 +67,7 @@ async def initialized(rollout: Rollout) -> None:
 
 
 async def waiting(rollout: Rollout) -> None:
-    await _released(rollout, hook("confirm-rollout", _GATE))
+    await _released(rollout, hook("confirm-rollout", HALT))
     await phase(rollout, "Waiting")
 
 
@@ -78,7 +77,7 @@ async def progressing(rollout: Rollout) -> None:
 
 
 async def waiting_promotion(rollout: Rollout) -> None:
-    await _released(rollout, hook("confirm-promotion", _GATE))
+    await _released(rollout, hook("confirm-promotion", HALT))
     await phase(rollout, "WaitingPromotion", weight=50)
 
 

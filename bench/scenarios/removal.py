@@ -1,15 +1,13 @@
 """Serinus itself is removed in the middle of a rollout, as docs/install.md says, and installed again."""
 
 import asyncio
-from typing import Final
 
 from bench.scenarios.deletion import application
 from bench.scenarios.scenario import Outcome, Scenario, watched
 from sandbox import installed
 from tests.e2e.rollouts import Rollout
-from tests.e2e.short import applied, canary, hook, phase
+from tests.e2e.short import GATE, applied, canary
 
-_GATE: Final = hook("confirm-promotion", "http://flagger-loadtester.test/gate/check")
 _AWAY = 15.0  # seconds, more than an interval: a step would have been due
 
 
@@ -17,11 +15,11 @@ async def removed(rollout: Rollout) -> Outcome:
     """While Serinus is away nothing moves; afterwards the rollout goes on where it stood, and every step is made once.
     However long the removal takes, it finds the rollout on its way."""
     scene = rollout.scene
-    await applied(rollout, application(), canary(stepWeight=25, webhooks=[_GATE]))
+    await applied(rollout, application(), canary(stepWeight=25, webhooks=[GATE]))
     await rollout.initialized()
     async with watched(rollout) as watch:
         await rollout.kubectl("set", "image", "deployment/podinfo", "podinfod=stefanprodan/podinfo:6.0.1")
-        await phase(rollout, "Progressing", weight=25)
+        await rollout.reached(25)
         watch.begin()
         await installed.remove(scene.plane, scene.runner)
         before, weights = await scene.stage.api.get(rollout.canary), await rollout.weights()
@@ -29,7 +27,7 @@ async def removed(rollout: Rollout) -> Outcome:
         assert await scene.stage.api.get(rollout.canary) == before
         assert await rollout.weights() == weights
         await installed.again(scene.plane, scene.stage)
-        scene.stage.loadtester.gates[f"{rollout.name}.{rollout.namespace}"] = True
+        rollout.open_gate()
         await rollout.over()
         watch.right()
         await watch.more()

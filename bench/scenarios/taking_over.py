@@ -41,7 +41,7 @@ async def _rests(rollout: Rollout, watch: Watch, status: Json) -> None:
 async def _goes_on(rollout: Rollout, watch: Watch, status: Json) -> None:
     """At the weight that the route shows, and up from there; the promotion is the first thing that a pod hears of."""
     before, shares = await _standing(rollout), [(await rollout.weights())[1]]
-    rollout.scene.stage.loadtester.gates[f"{rollout.name}.{rollout.namespace}"] = True
+    rollout.open_gate()
     await _ours(rollout)
     while (await rollout.scene.stage.api.get(rollout.canary))["status"]["phase"] == "Progressing":
         shares.append((await rollout.weights())[1])

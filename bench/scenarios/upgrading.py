@@ -8,11 +8,10 @@ from bench.scenarios.scenario import Outcome, Scenario, watched
 from sandbox import installed
 from tests.e2e import next_version
 from tests.e2e.rollouts import Rollout
-from tests.e2e.short import applied, canary, hook, phase
+from tests.e2e.short import GATE, applied, canary
 
 ORDER: Final = ("watcher", "analyzer", "router", "notifier")
 TODAY: Final = "test"
-_GATE: Final = hook("confirm-promotion", "http://flagger-loadtester.test/gate/check")
 
 
 def _changed(before: str, after: str) -> Callable[[Rollout], Awaitable[Outcome]]:
@@ -24,16 +23,16 @@ def _changed(before: str, after: str) -> Callable[[Rollout], Awaitable[Outcome]]
         next_version.offered(scene)
         for service in ORDER:
             await installed.image(scene.plane, scene.stage, service, before)
-        await applied(rollout, application(), canary(stepWeight=25, webhooks=[_GATE]))
+        await applied(rollout, application(), canary(stepWeight=25, webhooks=[GATE]))
         await rollout.initialized()
         async with watched(rollout) as watch:
             await rollout.kubectl("set", "image", "deployment/podinfo", "podinfod=stefanprodan/podinfo:6.0.1")
-            await phase(rollout, "Progressing", weight=25)
+            await rollout.reached(25)
             watch.begin()
             for service in ORDER:
                 await installed.image(scene.plane, scene.stage, service, after)
             passed = await rollout.transition()
-            scene.stage.loadtester.gates[f"{rollout.name}.{rollout.namespace}"] = True
+            rollout.open_gate()
             await rollout.gone_on(passed)
             watch.right()
             ended = await rollout.over()

@@ -41,7 +41,9 @@ class Releases:
         ended, number = [], 0
         while not self._stop.is_set():
             number += 1
-            image = (BAD if number % 3 == 0 else GOOD).format(number)
+            bad = number % 3 == 0
+            await rollout.allow(3 if bad else 1000)
+            image = (BAD if bad else GOOD).format(number)
             await rollout.release(image)
             ended.append((image, await rollout.over(heard=False)))
         return ended
@@ -118,5 +120,5 @@ async def everything_was_told_once(rollout: Rollout, steps: tuple[int, ...] = ST
         })  # fmt: skip
 
     path = f"/api/v1/namespaces/{rollout.namespace}/events"
-    found = await scene.stage.api.until(path, lambda found: counted(found).total() >= last, timeout=90)
+    found = await scene.stage.api.until(path, lambda found: counted(found).total() >= last)
     assert counted(found) == Counter(event["message"] for event in events)

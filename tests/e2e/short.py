@@ -6,6 +6,9 @@ from sandbox.controlplane.api import Json
 from tests.e2e.rollouts import PATIENCE, Rollout, analysis, manifest
 
 NEW = "stefanprodan/podinfo:6.0.1"
+CHECK = "http://flagger-loadtester.test/gate/check"
+HALT = "http://flagger-loadtester.test/gate/halt"
+"""A gate that a test opens, and one that stays shut."""
 SETTINGS = {"SERINUS_DRAIN_SECONDS": "2"}
 
 
@@ -31,6 +34,10 @@ def canary(*, spec: Json | None = None, **fields: Any) -> Json:
 def hook(kind: str, url: str, **fields: Any) -> Json:
     """A webhook of a Canary."""
     return {"name": "hook", "type": kind, "url": url, **fields}
+
+
+GATE = hook("confirm-promotion", CHECK)
+"""Nothing is promoted before `Rollout.open_gate`."""
 
 
 async def applied(rollout: Rollout, *documents: Json) -> None:

@@ -17,7 +17,7 @@ from tests.contract import notifier_schemas as schemas
 from tests.e2e.casting import WORKFLOW
 from tests.e2e.plays import Play, Programme, declared, play
 from tests.e2e.rollouts import PATIENCE, Rollout
-from tests.e2e.short import NEW, applied, canary, hook, told
+from tests.e2e.short import CHECK, HALT, NEW, applied, canary, hook, told
 from tests.integration.bus_stage import collected, until
 
 EXAMPLE = Path(__file__).parents[3] / "examples/subscribe.py"
@@ -31,8 +31,8 @@ PROMOTED = "Canary analysis completed successfully, promotion finished."
 @play
 async def providers(rollout: Rollout) -> None:
     """Everything that happens is heard by those who asked for it: info, a warning about a gate, an error at the end."""
-    halts = hook("rollout", "http://flagger-loadtester.test/gate/halt")
-    gate = {**hook("confirm-traffic-increase", "http://flagger-loadtester.test/gate/check"), "name": "gate"}
+    halts = hook("rollout", HALT)
+    gate = {**hook("confirm-traffic-increase", CHECK), "name": "gate"}
     listed = [
         _alert("all", ""), _alert("legacy", "info"), _alert("workflow", "warn"), _alert("errors", "error"),
         _alert("absent", "info"),
@@ -51,7 +51,7 @@ async def providers(rollout: Rollout) -> None:
     await rollout.release(NEW)
     name = f"podinfo.{rollout.namespace}"
     await told(rollout, f"Halt {name} advancement waiting for traffic increase approval gate")
-    rollout.scene.stage.loadtester.gates[name] = True
+    rollout.open_gate()
     assert (await rollout.over())["status"]["phase"] == "Failed"
 
     everything, slack = [INITIALIZED, REVISION, WAITING, FAILED], rollout.scene.stage.slack

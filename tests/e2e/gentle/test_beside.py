@@ -13,9 +13,7 @@ from sandbox.controlplane.api import Json
 from tests.e2e.casting import HELD, HELD_NEXT
 from tests.e2e.plays import Play, Programme, declared, lasting, play
 from tests.e2e.rollouts import Rollout, manifest, moved
-from tests.e2e.short import NEW, applied, beginning, canary, deployment, hook, phase, told
-
-CHECK = "http://flagger-loadtester.test/gate/check"
+from tests.e2e.short import CHECK, GATE, NEW, applied, beginning, canary, deployment, hook, phase, told
 
 
 @play
@@ -50,7 +48,7 @@ async def _bytes(rollout: Rollout, path: str) -> str:
 async def applied_again(rollout: Rollout) -> None:
     """By kubectl, on either side, in every phase: the same manifests move nothing. What passes quickly is held still by
     pods that aren't ready."""
-    gates = [hook("confirm-rollout", CHECK), {**hook("confirm-promotion", CHECK), "name": "last"}]
+    gates = [hook("confirm-rollout", CHECK), {**GATE, "name": "last"}]
     await rollout.scene.plane.kubectl("create", "ns", rollout.namespace)
     await rollout.apply("route", documents=_of_git(gates, HELD))
     await phase(rollout, "Initializing")

@@ -14,7 +14,7 @@ from sandbox.traffic import Traffic
 from tests.e2e import casting
 from tests.e2e.plays import Play, Programme, declared, lasting
 from tests.e2e.rollouts import Rollout
-from tests.e2e.short import NEW, applied, canary, deployment, hook, phase
+from tests.e2e.short import GATE, HALT, NEW, applied, canary, deployment, hook, phase
 
 RATE = 20.0
 ENDS = casting.LATEST + 10
@@ -48,11 +48,9 @@ def outliving(seconds: float) -> Json:
 @lasting(150)
 async def a_late_gateway(rollout: Rollout) -> None:
     """A promotion, and a rollback from a quarter of the traffic: nobody meets a pod that is gone."""
-    gates, gate = rollout.scene.stage.loadtester.gates, f"podinfo.{rollout.namespace}"
-    gates[gate] = True
-    hooks = [hook("confirm-promotion", "http://flagger-loadtester.test/gate/check")]
+    rollout.open_gate()
     steps: Json = {"stepWeight": 25, "maxWeight": 25, "threshold": 10}
-    await applied(rollout, outliving(ENDS), canary(**steps, metrics=[SUCCESS], webhooks=hooks))
+    await applied(rollout, outliving(ENDS), canary(**steps, metrics=[SUCCESS], webhooks=[GATE]))
     await rollout.initialized()
     host = f"{rollout.namespace}.example.com"
     async with Traffic(door(rollout, casting.LATE), host, rate=RATE) as traffic:
@@ -60,9 +58,9 @@ async def a_late_gateway(rollout: Rollout) -> None:
         began = time.monotonic()
         await rollout.release(NEW)
         assert (await rollout.over())["status"]["phase"] == "Succeeded"
-        gates[gate] = False  # or it is promoted while visitors are waited for
+        rollout.close_gate()  # or it is promoted while visitors are waited for
         await rollout.release(NEWER)
-        await phase(rollout, "Progressing", "WaitingPromotion", weight=25)
+        await rollout.reached(25)
         await traffic.more(int(RATE * casting.LATEST))
         await rollout.kubectl("annotate", "canary/podinfo", "serinus.dev/request=abort")
         assert (await rollout.over())["status"]["phase"] == "Failed"
@@ -76,7 +74,7 @@ async def a_late_gateway(rollout: Rollout) -> None:
 async def session_affinity(rollout: Rollout) -> None:
     """W-A22: at a gateway before 3.0, with its way to set a cookie, and at a newer one."""
     affinity = {"cookieName": "side", "maxAge": 600}
-    hooks = [hook("confirm-promotion", "http://flagger-loadtester.test/gate/halt")]
+    hooks = [hook("confirm-promotion", HALT)]
     await applied(rollout, canary(sessionAffinity=affinity, webhooks=hooks))
     await rollout.initialized()
     await rollout.release(NEW)

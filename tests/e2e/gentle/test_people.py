@@ -12,10 +12,9 @@ from sandbox.application import Behaviour
 from tests.e2e.casting import BROKEN, FRAGILE
 from tests.e2e.plays import Play, Programme, declared, play
 from tests.e2e.rollouts import PATIENCE, Rollout
-from tests.e2e.short import NEW, applied, beginning, canary, deployment, hook, phase, told
+from tests.e2e.short import CHECK, GATE, HALT, NEW, applied, beginning, canary, deployment, hook, phase, told
 
 TESTER = "http://flagger-loadtester.test"
-CHECK = f"{TESTER}/gate/check"
 SUSPENDED = "skipping canary run as object is suspended"
 OLD, NEWER = "ghcr.io/stefanprodan/podinfo:6.0.0", "stefanprodan/podinfo:6.0.9"
 
@@ -33,7 +32,7 @@ async def confirm_rollout(rollout: Rollout) -> None:
     )  # fmt: skip
     assert (await rollout.scene.stage.api.get(rollout.target))["spec"]["replicas"] == 0
 
-    _open(rollout)
+    rollout.open_gate()
     await _succeeds(rollout)
     await told(rollout, "Confirm-rollout check hook passed", "Normal")
     await told(rollout, "Post-rollout check report passed", "Normal")
@@ -44,7 +43,7 @@ async def confirm_rollout(rollout: Rollout) -> None:
 @play
 async def confirm_promotion(rollout: Rollout) -> None:
     """Approved by annotation: at once, not at the next tick."""
-    await _begun(rollout, canary(webhooks=[hook("confirm-promotion", CHECK)]))
+    await _begun(rollout, canary(webhooks=[GATE]))
     await told(rollout, f"Halt {_name(rollout)} advancement waiting for promotion approval hook")
     await phase(rollout, "WaitingPromotion", weight=50)
     assert await rollout.weights() == [50, 50]
@@ -63,7 +62,7 @@ async def confirm_traffic_increase(rollout: Rollout) -> None:
     assert await rollout.weights() == [100, 0]
     assert not beginning(rollout, "Advance")
 
-    _open(rollout)
+    rollout.open_gate()
     await _succeeds(rollout)
     passed, advanced = "Confirm-traffic-increase check hook passed", f"Advance {_name(rollout)} canary weight 50"
     assert [text for text in rollout.texts() if text in {waiting, passed, advanced}] == [waiting, passed, advanced]
@@ -77,7 +76,7 @@ async def pre_rollout(rollout: Rollout) -> None:
     await told(rollout, halted)
     assert (await phase(rollout, "Progressing", weight=0))["status"]["failedChecks"] >= 1
 
-    _open(rollout)
+    rollout.open_gate()
     await _succeeds(rollout)
     texts = rollout.texts()
     assert texts.index(halted) < texts.index("Pre-rollout check hook passed")
@@ -87,7 +86,7 @@ async def pre_rollout(rollout: Rollout) -> None:
 
 @play
 async def rollback_hook(rollout: Rollout) -> None:
-    promotion = {**hook("confirm-promotion", f"{TESTER}/gate/halt"), "name": "never"}
+    promotion = {**hook("confirm-promotion", HALT), "name": "never"}
     await _begun(rollout, canary(webhooks=[hook("rollback", f"{TESTER}/rollback/check"), promotion]))
     await told(rollout, "Rollback hook hook not signaling a rollback", "Normal")
     await phase(rollout, "WaitingPromotion", weight=50)
@@ -126,7 +125,7 @@ async def changed_configs(rollout: Rollout) -> None:
     await rollout.kubectl("create", "configmap", "colours", "--from-literal=COLOUR=red")
     await rollout.kubectl("create", "secret", "generic", "login", "--from-literal=TOKEN=one")
     uses = deployment(envFrom=[{"configMapRef": {"name": "colours"}}, {"secretRef": {"name": "login"}}])
-    await rollout.apply("route", documents=(uses, canary(webhooks=[hook("confirm-promotion", CHECK)])))
+    await rollout.apply("route", documents=(uses, canary(webhooks=[GATE])))
     await rollout.initialized()
     primary = await rollout.scene.stage.api.get(f"{rollout.target}-primary")
     assert primary["spec"]["template"]["spec"]["containers"][0]["envFrom"] == [
@@ -150,15 +149,15 @@ async def changed_configs(rollout: Rollout) -> None:
 @play
 async def suspended(rollout: Rollout) -> None:
     """In the middle of an analysis and at rest; what was released meanwhile begins when it goes on."""
-    await _begun(rollout, canary(stepWeight=25, webhooks=[hook("confirm-promotion", CHECK)]))
-    await phase(rollout, "Progressing", weight=25)
+    await _begun(rollout, canary(stepWeight=25, webhooks=[GATE]))
+    await rollout.reached(25)
     await _patch(rollout, suspend=True)
     await _skipped(rollout, times=1)
     held = (await rollout.transition(), await rollout.weights())
     await asyncio.sleep(12)  # more than an interval: the time is what is looked at
     assert (await rollout.transition(), await rollout.weights()) == held
     assert rollout.texts()[-1] == SUSPENDED
-    _open(rollout)
+    rollout.open_gate()
     await _patch(rollout, suspend=False)
     await _succeeds(rollout)
 
@@ -166,18 +165,18 @@ async def suspended(rollout: Rollout) -> None:
     await _skipped(rollout, times=2)
     await rollout.kubectl("set", "image", "deployment/podinfo", f"podinfod={NEWER}")
     await _patch(rollout, suspend=False)
-    await phase(rollout, "Progressing", weight=25)
+    await rollout.reached(25)
     await _succeeds(rollout, image=NEWER)
 
 
 @play
 async def superseded(rollout: Rollout) -> None:
     """A newer revision in the middle of an analysis starts over, and only that one is promoted."""
-    await _begun(rollout, canary(webhooks=[hook("confirm-promotion", CHECK)]))
+    await _begun(rollout, canary(webhooks=[GATE]))
     await phase(rollout, "Progressing", "WaitingPromotion", weight=50)
     await rollout.kubectl("set", "image", "deployment/podinfo", f"podinfod={NEWER}")
     await told(rollout, f"New revision detected! Restarting analysis for {_name(rollout)}", "Normal")
-    _open(rollout)
+    rollout.open_gate()
     await _succeeds(rollout, image=NEWER)
 
     texts = rollout.texts()
@@ -227,7 +226,7 @@ async def never_ready(rollout: Rollout) -> None:
 @play
 async def failed_promotion(rollout: Rollout) -> None:
     """The copy doesn't come up: the canary, which does, serves everybody until a fix is promoted."""
-    gate = hook("confirm-promotion", f"{TESTER}/gate/halt")
+    gate = hook("confirm-promotion", HALT)
     await applied(rollout, canary(webhooks=[gate], spec={"progressDeadlineSeconds": 20}))
     await _bounded(rollout)
     await rollout.initialized()
@@ -249,7 +248,7 @@ async def failed_promotion(rollout: Rollout) -> None:
 @play
 async def skipped(rollout: Rollout) -> None:
     """Nobody judges, nobody is asked, and the route keeps its weights."""
-    halt = hook("rollout", f"{TESTER}/gate/halt")
+    halt = hook("rollout", HALT)
     await _begun(rollout, canary(webhooks=[halt], spec={"skipAnalysis": True}))
     await _succeeds(rollout)
 
@@ -266,7 +265,7 @@ async def reverted(rollout: Rollout) -> None:
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": "podinfo"},
         "spec": {"selector": {"app": "podinfo"}, "ports": [{"name": "http", "port": 80, "targetPort": 9898}]},
     }  # fmt: skip
-    await _begun(rollout, own, canary(webhooks=[hook("confirm-promotion", CHECK)], spec={"revertOnDeletion": True}))
+    await _begun(rollout, own, canary(webhooks=[GATE], spec={"revertOnDeletion": True}))
     assert await _selected(rollout) == "podinfo-primary"
     await phase(rollout, "Progressing", "WaitingPromotion", weight=50)
     await rollout.kubectl("delete", "canary", "podinfo", "--timeout=120s")
@@ -286,7 +285,7 @@ async def reverted(rollout: Rollout) -> None:
 @play
 async def deleted(rollout: Rollout) -> None:
     """Without it, too; all else that was generated goes with the Canary, and a new one of the same name begins anew."""
-    await _begun(rollout, canary(webhooks=[hook("confirm-promotion", CHECK)]))
+    await _begun(rollout, canary(webhooks=[GATE]))
     await phase(rollout, "Progressing", "WaitingPromotion", weight=50)
     await rollout.kubectl("delete", "canary", "podinfo", "--timeout=120s")
     await _until_left(rollout, "deployment.apps/podinfo", "service/podinfo", "apisixroute.apisix.apache.org/podinfo")
@@ -329,10 +328,6 @@ async def _skipped(rollout: Rollout, *, times: int) -> None:
     async with asyncio.timeout(PATIENCE):
         while rollout.texts().count(SUSPENDED) < times:
             await asyncio.sleep(0.05)
-
-
-def _open(rollout: Rollout) -> None:
-    rollout.scene.stage.loadtester.gates[_name(rollout)] = True
 
 
 def _payloads(rollout: Rollout, path: str) -> list[Any]:

@@ -10,9 +10,7 @@ import pytest
 from sandbox.controlplane.api import Json
 from tests.e2e.plays import Play, Programme, declared, lasting, play
 from tests.e2e.rollouts import OVER, Rollout, manifest
-from tests.e2e.short import NEW, applied, canary, hook, phase, told
-
-GATE = hook("confirm-promotion", "http://flagger-loadtester.test/gate/check")
+from tests.e2e.short import GATE, NEW, applied, canary, phase, told
 
 KIND = {"apiVersion": "apisix.apache.org/v2", "kind": "ApisixRoute"}
 
@@ -92,7 +90,7 @@ async def every_route(rollout: Rollout) -> None:
     await rollout.kubectl("patch", "apisixupstream", "podinfo", "--type=merge", "-p", '{"spec": {"retries": 5}}')
     copied = named(rollout, "apisixupstreams", "podinfo-canary")
     await api.until(copied, lambda found: found["spec"]["retries"] == 5)
-    rollout.scene.stage.loadtester.gates[f"podinfo.{rollout.namespace}"] = True
+    rollout.open_gate()
     await phase(rollout, *OVER)
     assert not [text for text in rollout.texts() if "IngressClass" in text]
     await rollout.kubectl("delete", "apisixupstream", "podinfo")

@@ -9,7 +9,7 @@ from sandbox.controlplane.api import Json
 from tests.e2e.casting import EIGHTEEN_PERCENT
 from tests.e2e.plays import Play, Programme, declared, play
 from tests.e2e.rollouts import Rollout
-from tests.e2e.short import NEW, applied, beginning, canary, hook, phase, told
+from tests.e2e.short import GATE, NEW, applied, beginning, canary, phase, told
 
 GATEWAY = "http://apisix-gateway.apisix/"
 SUCCESS: Json = {"name": "request-success-rate", "thresholdRange": {"min": 99}, "interval": "1m"}
@@ -87,13 +87,12 @@ async def blue_green_silent(rollout: Rollout) -> None:
 @play
 async def ab_testing(rollout: Rollout) -> None:
     """W-A2: testers get the canary, the public doesn't, and the testers' numbers judge it."""
-    hooks = [through_the_gateway(rollout, "-H 'X-Canary: insider'"), through_the_gateway(rollout)]
-    hooks.append(hook("confirm-promotion", "http://flagger-loadtester.test/gate/check"))  # until all have been visited
+    hooks = [through_the_gateway(rollout, "-H 'X-Canary: insider'"), through_the_gateway(rollout), GATE]
     await begun(rollout, stepWeight=None, maxWeight=None, iterations=3, match=[MATCH], webhooks=hooks)
     await told(rollout, f"Advance podinfo.{rollout.namespace} canary iteration 2/3", "Normal", timeout=120)
     assert await rollout.weights() == [100, 0]
     assert (await version(rollout), await version(rollout, **{"X-Canary": "insider"})) == ("6.0.0", "6.0.1")
-    rollout.scene.stage.loadtester.gates[f"podinfo.{rollout.namespace}"] = True
+    rollout.open_gate()
     assert (await rollout.over())["status"]["phase"] == "Succeeded"
     assert (await version(rollout), await version(rollout, **{"X-Canary": "insider"})) == ("6.0.1", "6.0.1")
 

@@ -16,7 +16,7 @@ _FORWARD: Final = re.compile(r"kubectl -n apisix port-forward deploy/serinus-(\w
 _LOGS: Final = re.compile(r"kubectl -n apisix logs deploy/(serinus-\w+)")
 _IN_A_CONTAINER: Final = "kubectl -n apisix exec "
 """There are processes here, and no containers to enter."""
-_A_MOMENT: Final = 30.0
+_A_MOMENT: Final = 120.0
 
 
 def sections() -> dict[str, list[Block]]:

@@ -20,7 +20,7 @@ from sandbox.scene import Scene, opened
 from sandbox.stage import SLACK, Options
 from tests.e2e import overlays
 from tests.e2e.rollouts import PATIENCE, Rollout, analysis, looking_back
-from tests.e2e.short import NEW, applied, beginning, canary, phase, told
+from tests.e2e.short import GATE, NEW, applied, beginning, canary, told
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
 
@@ -82,13 +82,15 @@ async def _releases(rollout: Rollout, stop: asyncio.Event) -> list[tuple[str, Js
     ended, number = [], 0
     while not stop.is_set():
         number += 1
-        image = (BAD if number % 3 == 0 else GOOD).format(number)
+        bad = number % 3 == 0
+        await rollout.allow(3 if bad else 1000)
+        image = (BAD if bad else GOOD).format(number)
         await rollout.release(image)
         ended.append((image, await rollout.over()))
     return ended
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 async def test_deaths_at_random_moments_change_nothing(scene: Scene, rollouts: list[Rollout]) -> None:
     chance, stop = random.Random(SEED), asyncio.Event()
     going = [asyncio.create_task(_releases(rollout, stop)) for rollout in rollouts]
@@ -148,7 +150,7 @@ async def _events(scene: Scene, rollout: Rollout, last: int) -> Counter[str]:
             each["message"]: each["count"] for each in found["items"] if each["involvedObject"]["kind"] == "Canary"
         })  # fmt: skip
 
-    found = await scene.stage.api.until(path, lambda found: counted(found).total() >= last, timeout=60)
+    found = await scene.stage.api.until(path, lambda found: counted(found).total() >= last)
     return counted(found)
 
 
@@ -176,14 +178,15 @@ def _sent(scene: Scene, rollout: Rollout) -> dict[str, list[Post]]:
 
 async def test_an_api_server_that_dies_in_the_middle_costs_no_step(scene: Scene) -> None:
     rollout = Rollout(scene, "api-server")
-    await applied(rollout, canary(stepWeight=25))
+    await applied(rollout, canary(stepWeight=25, webhooks=[GATE]))
     await rollout.initialized()
     await rollout.release(NEW)
-    await phase(rollout, "Progressing", weight=25)
+    await rollout.reached(25)
 
     scene.plane.kill_apiserver()
     await scene.plane.start_apiserver()
 
+    rollout.open_gate()
     assert (await rollout.over())["status"]["phase"] == "Succeeded"
     name = f"podinfo.{rollout.namespace}"
     assert beginning(rollout, "Advance") == [f"Advance {name} canary weight {weight}" for weight in (25, 50)]
@@ -192,18 +195,21 @@ async def test_an_api_server_that_dies_in_the_middle_costs_no_step(scene: Scene)
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
 
 
-@pytest.mark.timeout(600)
 async def test_a_bus_that_loses_its_disk_in_the_middle_loses_no_step(scene: Scene, rollouts: list[Rollout]) -> None:
     """Nobody touches anything: the bootstrap makes the streams again, the sweep arms the ticks again."""
+    for rollout in rollouts:
+        await scene.stage.api.patch(rollout.canary, {"spec": {"analysis": {"webhooks": [GATE]}}})
+        await rollout.allow(1000)
     await asyncio.gather(*(rollout.release(GOOD.format(90)) for rollout in rollouts))
-    # Side by side: each has this weight for one interval only.
-    await asyncio.gather(*(phase(rollout, "Progressing", weight=10) for rollout in rollouts))
+    await asyncio.gather(*(rollout.reached(10) for rollout in rollouts))
     transitions = [await rollout.transition() for rollout in rollouts]
     began = asyncio.get_running_loop().time()
 
     scene.stage.nats.kill()
     scene.stage.nats.wipe()
     await scene.stage.nats.start()
+    for rollout in rollouts:
+        rollout.open_gate()
 
     for rollout, before in zip(rollouts, transitions, strict=True):
         await rollout.gone_on(before)

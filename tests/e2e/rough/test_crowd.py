@@ -65,7 +65,7 @@ async def _told(scene: Scene) -> None:
     await scene.stage.api.until(_EVENTS, all_of_it, timeout=120)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 async def test_canaries_at_rest_cost_nothing(scene: Scene, oracle: Oracle, members: list[Member]) -> None:
     assert len(members) == CANARIES
     await _told(scene)

@@ -23,7 +23,7 @@ from tests.e2e.keyring import Keyring
 from tests.e2e.rollouts import PATIENCE
 from tests.integration.bus_stage import process
 
-pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(1800)]
 
 NEXT = next_version.TAG
 _PODS: Final = f"/api/v1/namespaces/{installed.NAMESPACE}/pods"
