@@ -235,8 +235,7 @@ class ControlPlane:
             f"--initial-advertise-peer-urls={peer}",
             f"--initial-cluster=default={peer}",
             "--unsafe-no-fsync",  # the data are a test's
-            "--heartbeat-interval=20",  # saves the second that an election takes by default
-            "--election-timeout=200",
+            "--election-timeout=500",  # the least; by default the one member takes a second to elect itself
             "--log-level=warn",
         ]
 

@@ -31,11 +31,13 @@ async def follow(api: Api, gateway: Gateway, *, reports: bool = False) -> None:
 
     Nothing is applied before all three lists are in: half a cluster would be a wrong configuration.
     """
-    changed = asyncio.Event()
+    changed, told = asyncio.Event(), _Reporter(api, gateway)
     kinds = [_Kind(path, changed.set) for path in (ROUTES, SERVICES, SLICES)]
     async with asyncio.TaskGroup() as group:
         for kind in kinds:
             group.create_task(kind.watch(api))
+        if reports:
+            group.create_task(told.report())
         while True:
             await changed.wait()
             await asyncio.sleep(_GATHER)
@@ -43,24 +45,44 @@ async def follow(api: Api, gateway: Gateway, *, reports: bool = False) -> None:
             if all(kind.listed for kind in kinds):
                 routes, services, slices = (list(kind.objects.values()) for kind in kinds)
                 gateway.apply(routes, services, slices)
-                if reports:
-                    await _report(api, gateway, routes, ServiceTable(services, slices))
+                told.applied(routes, ServiceTable(services, slices))
 
 
-async def _report(api: Api, gateway: Gateway, routes: list[Json], table: ServiceTable) -> None:
-    """What can't be said now is said after the next change."""
-    for route in routes:
-        told = status.conditions(
-            route, table, gateway.dialect, datetime.now(UTC), gateway.memo, default_class=gateway.default_class
-        )
-        if told is None:
-            continue
-        namespace, name = _key(route)
-        path = f"/apis/apisix.apache.org/v2/namespaces/{namespace}/apisixroutes/{name}/status"
-        try:
-            await api.patch(path, {"status": {"conditions": told}}, fieldManager=MANAGER)
-        except (ApiError, aiohttp.ClientError, TimeoutError) as error:
-            _log.info("the status of %s/%s isn't written: %s", namespace, name, error)
+class _Reporter:
+    """Writes how routes fare. On its own, so that a slow API server doesn't keep the gateway from what comes next."""
+
+    def __init__(self, api: Api, gateway: Gateway) -> None:
+        self._api, self._gateway = api, gateway
+        self._latest: tuple[list[Json], ServiceTable] | None = None
+        self._changed = asyncio.Event()
+
+    def applied(self, routes: list[Json], table: ServiceTable) -> None:
+        """The gateway goes by these now."""
+        self._latest = routes, table
+        self._changed.set()
+
+    async def report(self) -> None:
+        """For ever. What can't be said now is said after the next change."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            if self._latest:
+                await self._report(*self._latest)
+
+    async def _report(self, routes: list[Json], table: ServiceTable) -> None:
+        gateway = self._gateway
+        for route in routes:
+            told = status.conditions(
+                route, table, gateway.dialect, datetime.now(UTC), gateway.memo, default_class=gateway.default_class
+            )
+            if told is None:
+                continue
+            namespace, name = _key(route)
+            path = f"/apis/apisix.apache.org/v2/namespaces/{namespace}/apisixroutes/{name}/status"
+            try:
+                await self._api.patch(path, {"status": {"conditions": told}}, fieldManager=MANAGER)
+            except (ApiError, aiohttp.ClientError, TimeoutError) as error:
+                _log.info("the status of %s/%s isn't written: %s", namespace, name, error)
 
 
 class _Kind:
