@@ -65,6 +65,7 @@ class _Reporter:
         """For ever. What can't be said now is said after the next change."""
         while True:
             await self._changed.wait()
+            await asyncio.sleep(2 * _GATHER)  # or what was just written is written again: it isn't seen yet
             self._changed.clear()
             if self._latest:
                 await self._report(*self._latest)
