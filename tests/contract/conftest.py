@@ -142,7 +142,7 @@ async def _begin(plane: ControlPlane) -> None:
 
 async def served(api: Api, path: str) -> None:
     """A real server answers 404, then 429, until it serves what was just defined."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         while True:
             try:
                 await api.get(path)

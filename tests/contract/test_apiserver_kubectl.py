@@ -59,12 +59,12 @@ async def test_the_guides_manifests_are_applied_and_applied_again(kubectl: Kubec
 
 async def test_an_image_is_changed_and_its_rollout_followed(kubectl: Kubectl) -> None:
     await install(kubectl)
-    await kubectl("rollout", "status", "deployment/podinfo", "--timeout=20s")
+    await kubectl("rollout", "status", "deployment/podinfo", "--timeout=90s")
 
     await kubectl("set", "image", "deployment/podinfo", "podinfod=podinfo:6.0.1")
-    told = await kubectl("rollout", "status", "deployment/podinfo", "--timeout=20s")
+    told = await kubectl("rollout", "status", "deployment/podinfo", "--timeout=90s")
     await kubectl("scale", "deployment/podinfo", "--replicas=2")
-    await kubectl("wait", "deployment/podinfo", "--for=jsonpath={.status.readyReplicas}=2", "--timeout=20s")
+    await kubectl("wait", "deployment/podinfo", "--for=jsonpath={.status.readyReplicas}=2", "--timeout=90s")
 
     assert told.endswith('deployment "podinfo" successfully rolled out\n')
     table = (await kubectl("get", "deployment/podinfo")).splitlines()
@@ -80,12 +80,12 @@ async def test_conditions_are_awaited_annotations_written_and_objects_deleted(ku
     condition = '{"status":{"conditions":[{"type":"Promoted","status":"True","reason":"Succeeded"}]}}'
 
     await kubectl("patch", "canary/podinfo", "--subresource=status", "--type=merge", "-p", condition)
-    met = await kubectl("wait", "canary/podinfo", "--for=condition=promoted", "--timeout=10s")
+    met = await kubectl("wait", "canary/podinfo", "--for=condition=promoted", "--timeout=90s")
     await kubectl("annotate", "canary/podinfo", "example.com/a=b")
     annotated = await kubectl("get", "canary/podinfo", "-o", "jsonpath={.metadata.annotations.example\\.com/a}")
-    await kubectl("delete", "canary/podinfo", "--timeout=10s")
-    await kubectl("delete", "deployment/podinfo", "--cascade=foreground", "--timeout=20s")
-    await kubectl("delete", "ns", "test", "--timeout=20s")
+    await kubectl("delete", "canary/podinfo", "--timeout=90s")
+    await kubectl("delete", "deployment/podinfo", "--cascade=foreground", "--timeout=90s")
+    await kubectl("delete", "ns", "test", "--timeout=90s")
 
     assert met == "canary.flagger.app/podinfo condition met\n"
     assert annotated == "b"

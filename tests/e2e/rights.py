@@ -102,7 +102,7 @@ async def known(admin: Api, namespace: str) -> list[str]:
             path = f"{RBAC}{scope}/{prefix}{kind}s".lower()
             await admin.create(path, {"metadata": {"name": name}, **content})
             made.append(f"{path}/{name}")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while not await may(admin, name, namespace, "get", "things.witness.test"):
                 await asyncio.sleep(0.02)
     return made

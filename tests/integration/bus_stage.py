@@ -31,8 +31,8 @@ ADMINS: Final = (
     accounts.User(name="admin", account=accounts.SERINUS, publish=None, subscribe=None),
     accounts.User(name="public-admin", account=accounts.PUBLIC, publish=None, subscribe=None),
 )
-DEADLINE: Final = 40.0
-"""Seconds of patience, which only a failure costs: a busy machine takes ten of them for the start of a process."""
+DEADLINE: Final = 120.0
+"""Seconds of patience, which only a failure costs: a busy machine takes over twenty of them for the start of a process."""
 
 T = TypeVar("T")
 

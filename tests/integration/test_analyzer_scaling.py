@@ -1,4 +1,4 @@
-"""Analyzers scale alone: 1 → 4 → 1 replicas in the middle of 50 rollouts, against a Prometheus that takes two seconds a query.
+"""Analyzers scale alone: 1 → 4 → 1 replicas in the middle of 50 rollouts, against a Prometheus that takes a second a query.
 
 The rollouts are played by a router that arms the next tick as soon as it has a verdict, so that there is always work.
 """
@@ -25,14 +25,15 @@ from shared.runtime.serve import Runtime
 from shared.wire import subjects
 from shared.wire.messages import Outcome, Verdict
 from tests.integration import bus_stage
-from tests.integration.bus_stage import Plain, as_user, joined, until
+from tests.integration.bus_stage import DEADLINE, Plain, as_user, joined, until
 from tests.integration.test_analyzer import NOWHERE, ack_wait, asking, metric
 from tests.unit.runtime.running import Child, running
 
 pytestmark = pytest.mark.integration
 
 CANARIES = 50
-ACK_WAIT = 2.0
+ACK_WAIT = 5.0
+"""No less than a query may take: one whose tick is given to somebody else meanwhile is asked once for both."""
 AT_ONCE = 8
 """Ticks that one replica judges at the same time, by default."""
 
@@ -84,20 +85,23 @@ def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
 
 @dataclass
 class Queries:
-    """A Prometheus that takes two seconds, and counts how many it has in hand."""
+    """A Prometheus that takes a second, and counts how many it has in hand. No longer: queries are given up after five."""
 
     url: str = ""
     under_way: int = 0
     most: int = 0
     answered: int = 0
+    wanted: int = 0
+    enough: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def answer(self, request: web.BaseRequest) -> web.Response:
         if request.path != "/api/v1/query":  # an analyzer also asks, once, which version this is
             return web.Response(status=404)
         self.under_way += 1
-        self.most = max(self.most, self.under_way)
+        self._look()
         try:
-            await asyncio.sleep(2.0)
+            await asyncio.sleep(1.0)
+            await self.enough.wait()
         finally:
             self.under_way -= 1
         self.answered += 1
@@ -105,12 +109,19 @@ class Queries:
         return web.json_response({"status": "success", "data": {"resultType": "vector", "result": result}})
 
     async def become(self, number: int) -> None:
-        """So many at once, and never more while twice as many are answered."""
-        self.most = 0
-        await until(lambda: self.most >= number, f"never {number} at once")
-        enough = self.answered + 2 * number
-        await until(lambda: self.answered >= enough)
+        """So many at once, and never more while twice as many are answered. The first ones are kept until all are there."""
+        self.most, self.wanted = 0, number
+        self.enough.clear()
+        self._look()
+        await until(self.enough.is_set)
+        last = self.answered + 2 * number
+        await until(lambda: self.answered >= last)
         assert self.most == number
+
+    def _look(self) -> None:
+        self.most = max(self.most, self.under_way)
+        if self.most >= self.wanted:
+            self.enough.set()
 
 
 @pytest_asyncio.fixture
@@ -129,7 +140,7 @@ async def replica(stack: AsyncExitStack, nats: NatsServer) -> Child:
 
 
 async def drained(admin: Plain) -> None:
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(DEADLINE):
         while (await admin.state("TICK"))["messages"] or (await admin.state("INBOX"))["messages"]:
             await asyncio.sleep(0.05)
 

@@ -365,13 +365,13 @@ async def test_a_handler_that_takes_longer_than_the_server_waits_is_alone_with_i
     server: NatsServer, admin: Plain
 ) -> None:
     attempts = []
-    config = {"durable_name": "slow", "name": "slow", "ack_policy": "explicit", "ack_wait": 2_000_000_000}
+    config = {"durable_name": "slow", "name": "slow", "ack_policy": "explicit", "ack_wait": 9_000_000_000}
     made = await admin.api("CONSUMER.CREATE.NOTICE.slow", {"stream_name": "NOTICE", "config": config})
     assert "error" not in made
 
     async def handle(_: Handled, delivery: Delivery) -> None:
         attempts.append(delivery.attempts)
-        await asyncio.sleep(3.0)  # ack_wait leaves a busy machine a second and more between two signs of life
+        await asyncio.sleep(10.0)  # signs of life come every 3 s, so a machine may stand still for 6
 
     def register(broker: Broker, runtime: Runtime) -> None:
         consume(
@@ -385,7 +385,7 @@ async def test_a_handler_that_takes_longer_than_the_server_waits_is_alone_with_i
             service="admin",
             workers=2,
             max_deliver=20,
-            ack_wait=2.0,
+            ack_wait=9.0,
         )
 
     async with joined(server, "admin", register) as place:

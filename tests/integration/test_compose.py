@@ -107,4 +107,4 @@ async def test_everything_becomes_healthy_and_ends_in_order(
             processes[name].check()
             await scene.healthy(name)
     for name in (*(row.name for row in TABLE), "sandbox"):
-        assert await processes[name].stop() == 0, processes[name].log_tail()
+        assert await processes[name].stop(60) == 0, processes[name].log_tail()

@@ -57,7 +57,7 @@ def deployment(name: str) -> Json:
     }
 
 
-async def eventually(condition: Callable[[], bool], timeout: float = 20.0) -> None:
+async def eventually(condition: Callable[[], bool], timeout: float = 60.0) -> None:
     async with asyncio.timeout(timeout):
         while not condition():
             await asyncio.sleep(0.01)
@@ -108,7 +108,7 @@ async def test_a_life_with_a_restart_in_it(plane: ControlPlane, cluster: door.Cl
     await plane.restart_apiserver()
     await eventually(followed.informer.healthy)
     patched = await cluster.patch(kinds.DEPLOYMENT, "default", "a", {"metadata": {"labels": {"seen": "yes"}}})
-    found = await followed.informer.at_least("default", "a", json.version(patched), 20.0)
+    found = await followed.informer.at_least("default", "a", json.version(patched), 60.0)
     assert json.text(found, "metadata", "labels", "seen") == "yes"
     await cluster.delete(kinds.DEPLOYMENT, "default", "a", uid="00000000-0000-0000-0000-000000000000")
     assert await cluster.get(kinds.DEPLOYMENT, "default", "a") is not None

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-DEADLINE = 40.0
-"""Seconds of patience, which only a failure costs: a busy machine takes ten of them for the start of a process."""
+DEADLINE = 120.0
+"""Seconds of patience, which only a failure costs: a busy machine takes over twenty of them for the start of a process."""
 
 
 @dataclass(slots=True)
