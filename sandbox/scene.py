@@ -145,12 +145,15 @@ async def opened(
     audit_users: tuple[str, ...] = (),
     ready_after: float = 0.0,
     credentials: installed.Credentials = installed.passwords,
+    definitions: bool = True,
 ) -> AsyncIterator[Scene]:
-    """A scene of the test's own. Takes about twelve seconds."""
+    """A scene of the test's own. Takes about twelve seconds. `definitions` says whether those of ours and of routes are there
+    before Serinus is."""
     async with AsyncExitStack() as stack:
         plane = ControlPlane(directory / "cluster", binaries=binaries.locate(), audit_users=audit_users)
         await stack.enter_async_context(plane)
-        await installed.crds(plane)
+        if definitions:
+            await installed.crds(plane)
         stage = await stack.enter_async_context(Stage(directory, plane, options))
         runner = installed.runner(stage)
         kubelet = await stack.enter_async_context(stage.kubelet(runner, ready_after=ready_after))

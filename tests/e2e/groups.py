@@ -4,7 +4,9 @@ from pathlib import PurePath
 
 GENTLE = PurePath("tests/e2e/gentle")
 ROUGH = PurePath("tests/e2e/rough")
-LONGEST = ("gentle", "test_crowd", "e2e", "test_upgrade", "test_chaos", "test_docs", "test_scaling", "test_scenarios")
+LONGEST = (
+    "gentle", "test_crowd", "e2e", "test_upgrade", "test_chaos", "test_docs", "test_scaling", "test_scenarios", "test_night",
+)  # fmt: skip
 """These begin first, in this order; then the folders of `EARLY`, then all others."""
 EARLY = (ROUGH, PurePath("tests/integration"))
 

@@ -63,7 +63,7 @@ async def _prepared(rollout: Rollout) -> None:
     await rollout.scene.plane.kubectl("create", "ns", rollout.namespace)
     await rollout.apply("deployment", "route", "canary", edit=edit)
     await rollout.initialized()
-    load = f"hey -z 20m -q 10 -c 2 -host {rollout.namespace}.example.com http://apisix-gateway.apisix/api/info"
+    load = f"hey -z 20m -q 5 -c 1 -host {rollout.namespace}.example.com http://apisix-gateway.apisix/api/info"
     await rollout.visited(load)
 
 

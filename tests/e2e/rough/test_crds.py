@@ -33,16 +33,20 @@ MISSING = {
 async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
     async with (
         asyncio.TaskGroup() as group,
-        opened(tmp_path_factory.mktemp("crds"), Options(settings=SETTINGS), credentials=_too_early(group)) as scene,
+        opened(
+            tmp_path_factory.mktemp("crds"),
+            Options(settings=SETTINGS),
+            credentials=_too_early(group),
+            definitions=False,
+        ) as scene,
     ):
         yield scene
 
 
 def _too_early(group: asyncio.TaskGroup) -> installed.Credentials:
-    """The small overlay, without a single definition; they come once somebody has said that they are missing."""
+    """The small overlay; the definitions come once somebody has said that they are missing."""
 
     async def credentials(plane: ControlPlane, stage: Stage) -> Path:
-        await plane.kubectl("delete", "crd", "--all")
         group.create_task(_definitions(plane, stage.directory / "pods" / "logs"))
         return await overlays.small(plane, stage)
 
