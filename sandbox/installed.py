@@ -17,6 +17,7 @@ Credentials = Callable[[ControlPlane, Stage], Awaitable[Path]]
 """Makes the Secrets that a kustomization needs, and answers it."""
 
 _CHECKOUT = Path(__file__).resolve().parents[1]
+_CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _APPS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
 
 
@@ -32,7 +33,18 @@ async def crds(plane: ControlPlane) -> None:
     """The definitions of ours and of the gateway's routes, each established when this returns."""
     await plane.kubectl("apply", "--server-side", "-k", str(_CHECKOUT / "k8s/crds"))
     await plane.kubectl("apply", "--server-side", "-f", str(_CHECKOUT / "sandbox/crds/apisix.yaml"))
-    await plane.kubectl("wait", "--for=condition=established", "--timeout=90s", "crd", "--all")
+    await established(plane)
+
+
+async def established(plane: ControlPlane) -> None:
+    """Wait until every definition is served. Not by `kubectl wait`, to which one that has no conditions yet is an error."""
+
+    def served(found: Json) -> bool:
+        conditions = [each.get("status", {}).get("conditions") or [] for each in found["items"]]
+        return all(any((c["type"], c["status"]) == ("Established", "True") for c in each) for each in conditions)
+
+    async with plane.api() as api:
+        await api.until(_CRDS, served)
 
 
 async def passwords(plane: ControlPlane, stage: Stage) -> Path:

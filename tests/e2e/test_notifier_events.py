@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sandbox import installed
 from sandbox.controlplane.api import Api
 from sandbox.controlplane.server import ControlPlane
 from shared.errors import RetryLater
@@ -58,7 +59,7 @@ async def cluster(control_plane: ControlPlane, admin: Api, namespace: str, tmp_p
 @pytest.fixture
 async def canary(control_plane: ControlPlane, admin: Api, namespace: str) -> CanaryRef:
     await control_plane.kubectl("apply", "--server-side", "-k", "k8s/crds")
-    await control_plane.kubectl("wait", "--for=condition=established", "crd/canaries.flagger.app", "--timeout=90s")
+    await installed.established(control_plane)
     await control_plane.kubectl("apply", "-n", namespace, "-f", "-", stdin=MANIFEST)
     made = await admin.get(f"/apis/flagger.app/v1beta1/namespaces/{namespace}/canaries/podinfo")
     return CanaryRef(namespace=namespace, name="podinfo", uid=made["metadata"]["uid"])

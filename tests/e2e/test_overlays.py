@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 import yaml
 
+from sandbox import installed
 from sandbox.controlplane.api import Api, ApiError, Json
 from sandbox.controlplane.server import ControlPlane
 from tests.e2e.rollouts import manifest, moved
@@ -36,7 +37,7 @@ WARNING = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enfo
 async def before(control_plane: ControlPlane, admin: Api) -> AsyncIterator[None]:
     """What docs/install.md does first: definitions, namespaces, passwords. And a Canary, which is somebody's."""
     await control_plane.kubectl("apply", "--server-side", "-k", str(K8S / "crds"))
-    await control_plane.kubectl("wait", "--for=condition=established", "--timeout=60s", "crd", "--all")
+    await installed.established(control_plane)
     for namespace in sorted(set(OVERLAYS.values())):
         with contextlib.suppress(ApiError):  # from the overlay before
             await admin.create("/api/v1/namespaces", {"metadata": {"name": namespace, "labels": WARNING}})
