@@ -75,6 +75,26 @@ class TestRequests:
             await theatre.settle()
             assert theatre.weights() == (90, 10)
 
+    async def test_to_retry_waits_for_a_primary_that_is_being_scaled(self) -> None:
+        """The person can't know that an autoscaler is just at work."""
+        theatre = await progressing()
+        theatre.ask("abort:1")
+        await theatre.settle()
+        await theatre.tick()
+        theatre.unready = {"podinfo-primary"}
+        await theatre.settle()
+        person, waited = Person(theatre), list[str]()
+
+        async def ready_later() -> None:
+            await theatre.settle()
+            waited.append(person.request)
+            theatre.unready = set()
+
+        person.pause = ready_later
+        said = await person.types("retry test/podinfo --wait")
+        assert waited == ["retry:id1", ""]
+        assert said[-1] == "test/podinfo: done; phase Progressing, canary weight 10"
+
     @pytest.mark.parametrize("write", range(1, 7))
     async def test_death_at_any_write_acts_once(self, write: int) -> None:
         theatre = await progressing()

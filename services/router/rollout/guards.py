@@ -1,7 +1,7 @@
 """When a rule of the table applies. Each is one question about spec, state and observation."""
 
 from services.router.rollout.context import Context
-from services.router.rollout.inputs import Judged, Verb
+from services.router.rollout.inputs import Judged
 from services.router.rollout.reach import routed
 from services.router.rollout.state import UNDER_WAY, Phase, Purpose, Stage, State, released
 from services.router.rollout.state import blocked as is_blocked
@@ -122,21 +122,12 @@ def blocked(c: Context) -> bool:
     return bool(block_reason(c))
 
 
-def _only_cut_off(c: Context) -> bool:
-    return block_reason(c) == CUT_OFF
-
-
-def aborted_alone(c: Context) -> bool:
-    """A person's annotation needs no bus."""
-    return _only_cut_off(c) and asked_abort(c)
-
-
 def abandoned(c: Context) -> bool:
     """Cut off for longer than the settings allow."""
     hold, longest = c.state.hold, c.seen.cut_off_for
     if hold is None or hold.reason != CUT_OFF or longest is None:
         return False
-    return _only_cut_off(c) and c.now >= hold.since + longest
+    return block_reason(c) == CUT_OFF and c.now >= hold.since + longest
 
 
 def unblocked(c: Context) -> bool:
@@ -145,44 +136,6 @@ def unblocked(c: Context) -> bool:
 
 def warned(c: Context) -> bool:
     return any(text not in c.state.noticed for text in c.seen.warnings)
-
-
-def _asked(c: Context, verb: Verb) -> bool:
-    request = c.seen.request
-    return request is not None and request.id != c.state.request and request.verb is verb
-
-
-def asked_abort(c: Context) -> bool:
-    return _asked(c, Verb.ABORT)
-
-
-def asked_promote(c: Context) -> bool:
-    return _asked(c, Verb.PROMOTE) and c.state.stage in {Stage.JUDGING, Stage.PREPARING} and c.seen.canary.ready
-
-
-def asked_retry(c: Context) -> bool:
-    again = c.seen.revision != c.state.promoted or c.state.weight > 0
-    return _asked(c, Verb.RETRY) and bool(c.seen.revision) and again and c.seen.primary.ready
-
-
-def asked_approve(c: Context) -> bool:
-    """The last verdict found nothing but the gate in the way."""
-    primary = c.seen.primary.ready or serves_all(c)
-    return _asked(c, Verb.APPROVE) and f"open:{c.state.phase}" in c.state.noticed and c.seen.canary.ready and primary
-
-
-def asked_start(c: Context) -> bool:
-    return _asked(c, Verb.APPROVE)
-
-
-def asked_idly(c: Context) -> bool:
-    """Asked for something that has no meaning in this phase: it is used up, so that it can't act by surprise later."""
-    request = c.seen.request
-    if request is None or request.id == c.state.request:
-        return False
-    gated = request.verb is Verb.APPROVE and f"gate:{c.state.phase}" in c.state.noticed
-    early = request.verb is Verb.PROMOTE and c.state.stage is Stage.READYING
-    return not (gated or early)
 
 
 def primary_unready(c: Context) -> bool:

@@ -37,6 +37,22 @@ class TestPeople:
         play.world(request=Request(Verb.RETRY, "retry:1"))
         assert (play.state.phase, play.state.revision) == (Phase.PROGRESSING, "r2")
 
+    def test_a_retry_waits_for_the_primary(self) -> None:
+        """An autoscaler that changes the primary's size just then doesn't cost the person the request."""
+        play = progressing(threshold=1).judge(Outcome.FAIL, FAILING)
+        play.judge()
+        play.world(primary=UNREADY, request=Request(Verb.RETRY, "retry:1")).look()
+        assert (play.state.phase, play.state.request) == (Phase.FAILED, "")
+        assert play.heard()[-1] == "podinfo-primary.test not ready: " + UNREADY.text
+        play.world(primary=READY)
+        assert (play.state.phase, play.state.request) == (Phase.PROGRESSING, "retry:1")
+
+    def test_a_promotion_waits_for_a_canary_that_is_unready_in_the_middle(self) -> None:
+        play = progressing().world(canary=UNREADY, request=Request(Verb.PROMOTE, "promote:1"))
+        assert (play.state.phase, play.state.request) == (Phase.PROGRESSING, "")
+        play.world(canary=READY)
+        assert (play.state.phase, play.state.request) == (Phase.FINALISING, "promote:1")
+
     def test_promote(self) -> None:
         play = progressing().world(request=Request(Verb.PROMOTE, "promote"))
         assert play.state.phase is Phase.FINALISING

@@ -160,6 +160,13 @@ class TestTrouble:
         play.world(request=Request(Verb.RETRY, "retry:1"))
         assert (play.state.phase, play.state.weight) == (Phase.PROGRESSING, 50)
 
+    def test_a_retry_that_waits_for_the_primary_keeps_no_new_revision_from_starting(self) -> None:
+        play = self._failed_promotion()
+        play.world(request=Request(Verb.RETRY, "retry:1"))
+        assert (play.state.phase, play.state.request) == (Phase.FAILED, "")
+        play.world(revision="r3")
+        assert (play.state.phase, play.state.revision) == (Phase.PROGRESSING, "r3")
+
     def test_an_unready_primary_lets_a_scaled_up_canary_wait(self) -> None:
         play = initialized().world(revision="r2", canary=UNREADY)
         play.world(canary=READY, primary=UNREADY)
