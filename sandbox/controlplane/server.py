@@ -26,6 +26,9 @@ from sandbox.process import Process, ProcessFailed, written
 
 _ISSUER = "https://kubernetes.default.svc"
 # Everything the cluster tests need and nothing that wants nodes; an unknown name makes the controller manager exit.
+_GO = {"GOGC": "400"}
+"""Go's collector runs at twice the heap that lives; later, a sixth of the servers' processor time is saved (measured: 40 → 33 s), and
+a fifth of kubectl's."""
 _CONTROLLERS = (
     "deployment,replicaset,garbagecollector,namespace,endpoint,endpointslice,serviceaccount,serviceaccount-token,"
     "horizontalpodautoscaling,statefulset,daemonset,job,podgc,disruption"
@@ -185,7 +188,7 @@ class ControlPlane:
         child = await asyncio.create_subprocess_exec(
             self._binaries.kubectl,
             *args,
-            env={**os.environ, **self.shell()},
+            env={**os.environ, **_GO, **self.shell()},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -207,8 +210,7 @@ class ControlPlane:
         return [json.loads(line) for line in written(self.audit_log)]
 
     def _process(self, name: str, program: Path, flags: Sequence[str]) -> Process:
-        # Go's collector runs at twice the heap that lives; later, a sixth of the processor's time is saved (measured: 40 → 33 s).
-        environment = {**os.environ, "GOGC": "400"}
+        environment = {**os.environ, **_GO}
         return Process(name, [program, *flags], log=self.data / "logs" / f"{name}.log", env=environment)
 
     def _write_files(self) -> None:

@@ -66,11 +66,7 @@ async def _verbatim(rollout: Rollout) -> Played:
     await rollout.initialized()
     played.seen["generated"] = (await rollout.kubectl("get", "deploy,hpa,svc,apisixroute,canary", "-o", "name")).split()
     played.seen["selector"] = await rollout.kubectl("get", "svc", "podinfo", "-o", "jsonpath={.spec.selector.app}")
-    await second.apply(
-        documents=tuple(renamed(manifest(name), "podinfo-2") for name in ("deployment", "route", "canary")),
-        edit=lambda found: analysis(found, interval="5m"),  # it's there for the table, which takes its time
-    )
-    await second.initialized()
+    beside = asyncio.create_task(_at_its_first_step(second))
     await rollout.release(GOOD)
     waiting = asyncio.create_task(
         rollout.kubectl("wait", "canary/podinfo", "--for=condition=promoted", "--timeout=400s")
@@ -83,8 +79,7 @@ async def _verbatim(rollout: Rollout) -> Played:
         "promoted": await rollout.image(),
         "weights": await rollout.weights(),
     }
-    await second.release(GOOD)
-    await scene.listener.until("Advance podinfo-2.test canary weight 10", "test", "podinfo-2")
+    await beside
     played.seen["table"] = await scene.plane.kubectl("get", "canaries", "-n", "test")
     played.seen["before"] = len(rollout.texts())
     await rollout.release(BAD)
@@ -92,6 +87,17 @@ async def _verbatim(rollout: Rollout) -> Played:
     played.seen["failed"] = await rollout.over()
     played.seen |= {"kept": await rollout.image(), "weights after": await rollout.weights()}
     return played
+
+
+async def _at_its_first_step(second: Rollout) -> None:
+    """It's there for the table, so it stays at that."""
+    await second.apply(
+        documents=tuple(renamed(manifest(name), "podinfo-2") for name in ("deployment", "route", "canary")),
+        edit=lambda found: analysis(found, interval="5m"),
+    )
+    await second.initialized()
+    await second.release(GOOD)
+    await second.scene.listener.until("Advance podinfo-2.test canary weight 10", "test", "podinfo-2")
 
 
 async def _variant(rollout: Rollout, edit: Edit, image: str, *templates: str) -> Played:
