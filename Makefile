@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Where it is set, each of the hundreds of processes of the suites would compile what it imports once more.
+export PYTHONDONTWRITEBYTECODE :=
 CACHE := $(or $(SERINUS_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/serinus)
 
 .PHONY: help setup check test test-gateway test-cluster demo up image-smoke docs bench calibrate clean

@@ -1,6 +1,7 @@
 """How the cluster suite is dealt out to workers, with `--dist loadgroup`: see `tests/e2e/groups.py`. And how patient
 Hypothesis is."""
 
+import os
 from pathlib import PurePath
 
 import pytest
@@ -25,6 +26,13 @@ class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
         """The next group with the last test, not with the last but one: tests here take minutes, and somebody else is free."""
         if self._pending_of(self.assigned_work[node]) <= 1:
             super()._reschedule(node)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Linux shares the processor among sessions first, and each server that a test starts has one of its own: workers that
+    shared theirs, with the gateways, kubelets and clients in them, would share one server's part."""
+    if hasattr(config, "workerinput"):
+        os.setsid()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
