@@ -1,10 +1,12 @@
 """From the inbox to the reconciler: one durable a partition, one message of a partition at a time."""
 
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Final, Protocol
 
 from pydantic import TypeAdapter
 
+from services.router.succession import Succession
 from shared.bus import streams
 from shared.bus.broker import Broker
 from shared.bus.consume import consume
@@ -21,10 +23,14 @@ MOST_CONFLICTS: Final = 5
 """Lost races that are decided anew at once; a sixth goes back to the queue."""
 
 
+Message = Fact | Verdict | Nudge
+
+
 class Handles(Protocol):
     """What a message needs of the reconciler."""
 
-    async def handle(self, received: Fact | Verdict | Nudge) -> None: ...
+    async def look_up(self, ref: CanaryRef) -> None: ...
+    async def handle(self, received: Message) -> None: ...
     async def refresh(self, ref: CanaryRef) -> None: ...
 
 
@@ -41,9 +47,12 @@ def register(
     numbers of partitions that the inbox has: another one beside the first in the middle of a change.
     """
 
-    async def handle(message: Fact | Verdict | Nudge, _: Delivery) -> None:
+    def on_conflict() -> None:
+        runtime.metrics.inc("serinus_commit_conflicts_total")
+
+    async def handle(succession: Succession, message: Message, delivery: Delivery) -> None:
         await passed()
-        await decide(reconciler, message, lambda: runtime.metrics.inc("serinus_commit_conflicts_total"))
+        await take(reconciler, succession, message, delivery.number, on_conflict)
 
     for count, partition in [(each, number) for each in counts for number in range(each)]:
         consume(
@@ -52,7 +61,7 @@ def register(
             durable=subjects.router_durable(count, partition),
             filter_subject=subjects.inbox_partition(count, partition),
             decode=INBOUND,
-            handler=handle,
+            handler=partial(handle, Succession()),
             runtime=runtime,
             service="router",
             max_deliver=streams.INBOX_DELIVERIES,
@@ -60,7 +69,18 @@ def register(
         )
 
 
-async def decide(reconciler: Handles, message: Fact | Verdict | Nudge, on_conflict: Callable[[], None]) -> None:
+async def take(
+    reconciler: Handles, succession: Succession, message: Message, number: int, on_conflict: Callable[[], None]
+) -> None:
+    """What another replica has committed first: `number` is the delivery's."""
+    uid = message.canary.uid
+    if not succession.unbroken(number, uid):
+        await reconciler.look_up(message.canary)
+        succession.looked_up(uid)
+    await decide(reconciler, message, on_conflict)
+
+
+async def decide(reconciler: Handles, message: Message, on_conflict: Callable[[], None]) -> None:
     """A lost race is decided anew, on what is there now."""
     for attempt in range(MOST_CONFLICTS + 1):
         try:

@@ -7,12 +7,18 @@ from one revision to the next, what the old pods answered says nothing about the
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
-from services.router import routes
+from services.router import observe, routes
 from services.router.found import Found
 from services.router.parse import Canary
+from services.router.rollout.readiness import unready
+from shared.canary.resource import seconds
 from shared.kube import json
 from shared.kube.json import Json
+
+ROLLOUT_WINDOW: Final = timedelta(minutes=1)
+"""How long an address still counts after it left, at least: the rate window of the builtin checks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,19 @@ def counted(canary: Canary, found: Found, service: str, pods: tuple[str, ...]) -
         return pods
     both = any(routes.resolves_by_endpoint(each, canary.names) for each in found.generated)
     return (address, *pods) if both else (address,)
+
+
+def of(canary: Canary, found: Found, known: tuple[Node, ...], now: datetime) -> tuple[Node, ...]:
+    """The canary's addresses, with those that its status knows."""
+    metrics = canary.model.analysis.metrics if canary.model.analysis else ()
+    spans = [timedelta(seconds=seconds(metric.interval)) for metric in metrics if metric.interval]
+    return remembered(known, found.nodes, now, max([ROLLOUT_WINDOW, *spans]))
+
+
+def of_another(canary: Canary, found: Found, known: tuple[Node, ...], now: datetime) -> tuple[Node, ...]:
+    """The same in the moment in which another revision is noticed."""
+    complete = found.target is not None and unready(observe.rollout(found.target), threshold=0) is None
+    return superseded(known, found.nodes, now, complete=complete)
 
 
 def remembered(known: tuple[Node, ...], ready: tuple[str, ...], now: datetime, window: timedelta) -> tuple[Node, ...]:

@@ -12,7 +12,6 @@ from typing import Final
 from services.router import beyond, inbound, nodes, notices, observe, parse, policy, status
 from services.router.converge import Converge, Trouble
 from services.router.found import Found
-from services.router.nodes import Node
 from services.router.objects import NoSelector, Options, selector
 from services.router.outgoing import Outgoing
 from services.router.parse import Canary
@@ -21,14 +20,13 @@ from services.router.ports import Bus, Writes
 from services.router.rollout import machine
 from services.router.rollout.inputs import Judged, Look, Message
 from services.router.rollout.machine import Decision
-from services.router.rollout.readiness import unready
 from services.router.rollout.state import UNDER_WAY, State, untouched
 from services.router.scene import Scene
 from services.router.schema import FOREIGN
 from services.router.world import World
 from shared.canary import ownership
-from shared.canary.resource import InvalidCanary, seconds
-from shared.errors import RetryLater
+from shared.canary.resource import InvalidCanary
+from shared.errors import Conflict, RetryLater
 from shared.kube import json, kinds
 from shared.kube.json import Json
 from shared.runtime.clock import Clock
@@ -36,8 +34,6 @@ from shared.wire import messages as wire
 
 MOST_STEPS: Final = 20
 """Transitions that one message may cause; more would be a livelock, so the message goes back instead."""
-ROLLOUT_WINDOW: Final = timedelta(minutes=1)
-"""How long an address still counts after it left, at least: the rate window of the builtin checks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,15 +185,19 @@ class Reconciler:
             if decision is None:
                 told = [each for each in status.in_doubt(canary.document) if status.direct(each)]
                 return [each.event.data for one in told for each in notices.of(canary, one, (), state.revision)]
-            await self._commit(canary, decision, found, message, now)
+            document = await self._commit(canary, decision, found, message, now)
             self._on_commit(Committed(canary, state, decision, ()))
-            document = self._again(canary).document
         raise RetryLater(f"more than {MOST_STEPS} transitions at once", delay=5.0)
 
     def _again(self, canary: Canary) -> Canary:
-        """With the version that our own write has made."""
+        """With the version that our own write has made. Raises Conflict where the watch has brought another replica's commit,
+        or another spec, with it: what was decided on one state must not be stored on top of the next."""
         latest = self._world.canary(canary.spec.namespace, canary.spec.name)
-        return replace(canary, document=latest or canary.document)
+        if latest is None:
+            return canary
+        if _decided_on(latest) != _decided_on(canary.document):
+            raise Conflict(f"Canary {canary.spec.name}.{canary.spec.namespace} has moved on meanwhile")
+        return replace(canary, document=latest)
 
     def _read(self, document: Json) -> tuple[Canary, str]:
         try:
@@ -217,11 +217,16 @@ class Reconciler:
         return found
 
     def _scene(self, canary: Canary, state: State, found: Found, now: datetime) -> Scene:
-        counted = nodes.counted(canary, found, canary.names.canary_service, nodes.own(_nodes(canary, found, now)))
+        counted = nodes.counted(
+            canary,
+            found,
+            canary.names.canary_service,
+            nodes.own(nodes.of(canary, found, status.known_nodes(canary.document), now)),
+        )
         return Scene(canary, state, found, counted, self._rules.metrics_server, self._rules.gateway_workers)
 
-    async def _commit(self, canary: Canary, decision: Decision, found: Found, message: Message, now: datetime) -> None:
-        """Store the transition against the version it was decided on; a lost race is decided anew."""
+    async def _commit(self, canary: Canary, decision: Decision, found: Found, message: Message, now: datetime) -> Json:
+        """Store the transition against the version it was decided on; a lost race is decided anew. Answers the Canary."""
         document = canary.document
         own = json.mapping(document, "status", "serinus")
         superseded = decision.state.revision != json.text(own, "revision")
@@ -231,7 +236,9 @@ class Reconciler:
         recorded = status.Recorded(
             kind=canary.spec.target_kind,
             configs=found.configs if fresh else json.mapping(own, "configs"),
-            nodes=(_nodes_of_another if superseded else _nodes)(canary, found, now),
+            nodes=(nodes.of_another if superseded else nodes.of)(
+                canary, found, status.known_nodes(canary.document), now
+            ),
             cause=message.cause,
             generation=json.number(document, "metadata", "generation"),
             writers=json.mapping(own, "writers") if found.hold else writers,
@@ -247,6 +254,11 @@ class Reconciler:
             raise RetryLater(FOREIGN, delay=10.0)
         self._world.memory.learn(answer)
         self._world.cache(kinds.CANARY).absorb(answer)
+        return self._world.canary(namespace, name) or answer
+
+    async def look_up(self, ref: wire.CanaryRef) -> None:
+        """Another replica may have committed what the watch hasn't brought yet."""
+        await self._world.reread(kinds.CANARY, ref.namespace, ref.name)
 
     async def refresh(self, ref: wire.CanaryRef) -> None:
         """After a lost race: read what the watch hasn't brought yet."""
@@ -282,16 +294,7 @@ class Reconciler:
         return "pending" if pending is not None else ""
 
 
-def _nodes(canary: Canary, found: Found, now: datetime) -> tuple[Node, ...]:
-    return nodes.remembered(status.known_nodes(canary.document), found.nodes, now, _window(canary))
-
-
-def _nodes_of_another(canary: Canary, found: Found, now: datetime) -> tuple[Node, ...]:
-    complete = found.target is not None and unready(observe.rollout(found.target), threshold=0) is None
-    return nodes.superseded(status.known_nodes(canary.document), found.nodes, now, complete=complete)
-
-
-def _window(canary: Canary) -> timedelta:
-    metrics = canary.model.analysis.metrics if canary.model.analysis else ()
-    spans = [timedelta(seconds=seconds(metric.interval)) for metric in metrics if metric.interval]
-    return max([ROLLOUT_WINDOW, *spans])
+def _decided_on(document: Json) -> tuple[str, int, int]:
+    """What of a Canary is never changed by what a step writes before its commit."""
+    generation = json.number(document, "metadata", "generation")
+    return json.uid(document), generation, json.number(document, "status", "serinus", "transition")

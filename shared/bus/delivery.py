@@ -18,6 +18,11 @@ class Delivery(Protocol):
         ...
 
     @property
+    def number(self) -> int:
+        """Its place among the deliveries of its durable, whoever got them."""
+        ...
+
+    @property
     def subject(self) -> str: ...
     @property
     def headers(self) -> Mapping[str, str]: ...
@@ -34,6 +39,7 @@ class Delivered:
         self.raw = raw
         self.attempts = raw.metadata.num_delivered
         self.sequence = raw.metadata.sequence.stream
+        self.number = raw.metadata.sequence.consumer
         self.stored: datetime = raw.metadata.timestamp
 
     @property

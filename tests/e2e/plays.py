@@ -16,7 +16,7 @@ from tests.e2e.rollouts import Rollout
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-AT_ONCE = 20
+AT_ONCE = 18
 """With many more, two cores are a gateway that answers in half a second, and that is what canaries are rolled back for."""
 
 

@@ -58,6 +58,9 @@ class Work:
         finally:
             self.busy.discard(name)
 
+    async def look_up(self, ref: CanaryRef) -> None:
+        """There is nothing to know here."""
+
     async def refresh(self, ref: CanaryRef) -> None:
         raise AssertionError(ref)
 

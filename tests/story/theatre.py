@@ -62,8 +62,12 @@ class Theatre:
         self.reconciler = self._process()
 
     def _process(self, served: Iterable[Json] = ()) -> Reconciler:
+        return self.replica(FakeCache(self.cluster, kinds.CANARY, served))
+
+    def replica(self, canaries: Cache) -> Reconciler:
+        """A router that sees Canaries so; beside the one that `deliver` delivers to, if it's kept."""
         caches: dict[Kind, Cache] = {kind: self.cluster.cache(kind) for kind in ALL_KINDS}
-        caches[kinds.CANARY] = FakeCache(self.cluster, kinds.CANARY, served)
+        caches[kinds.CANARY] = canaries
         world = World(caches, self.cluster, tracking=True, index=self.cluster.index, classes=lambda: self.classes)
         rules = Rules(
             default_provider="apisix",

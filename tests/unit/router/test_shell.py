@@ -30,6 +30,9 @@ class Losing:
     def __init__(self, losses: int) -> None:
         self.losses, self.handled, self.refreshed = losses, 0, 0
 
+    async def look_up(self, ref: wire.CanaryRef) -> None:
+        raise AssertionError(ref)
+
     async def handle(self, received: wire.Fact | wire.Verdict | wire.Nudge) -> None:
         self.handled += 1
         if self.handled <= self.losses:

@@ -1,0 +1,121 @@
+"""Two routers take turns, message by message, and the watch of the second one lags: what the first has committed isn't there
+yet when the second begins.
+"""
+
+import copy
+
+from services.router import handlers
+from services.router.reconcile import Reconciler
+from services.router.succession import Succession
+from shared.kube import json, kinds
+from shared.kube.json import Json
+from shared.wire import messages as wire
+from tests.fakes.cluster import FakeCache, FakeCluster
+from tests.story.theatre import Theatre, initialized, progressing
+
+
+class LateCache(FakeCache):
+    """Canaries as they were, until the API server is written to once more, or is asked."""
+
+    def __init__(self, cluster: FakeCluster) -> None:
+        super().__init__(cluster, kinds.CANARY)
+        self._written = cluster.writes
+        self._stands: dict[tuple[str, str], Json] = {}
+        self._since = 0
+
+    def lag(self) -> None:
+        """From now on."""
+        self._stands = {(json.namespace(each), json.name(each)): copy.deepcopy(each) for each in self.all()}
+        self._since = -1
+
+    def shows_until_the_next_write(self) -> None:
+        """The watch will have caught up by then."""
+        self._since = len(self._written)
+
+    def get(self, namespace: str, name: str) -> Json | None:
+        if self._since not in (-1, len(self._written)):
+            self._stands = {}
+        return self._stands.get((namespace, name)) or super().get(namespace, name)
+
+    def absorb(self, obj: Json) -> None:
+        self._stands.pop((json.namespace(obj), json.name(obj)), None)
+
+
+async def _handled(router: Reconciler, message: wire.Nudge | wire.Verdict) -> None:
+    """By one that isn't the first to serve this partition."""
+    await handlers.take(router, Succession(), message, 7, lambda: None)
+
+
+def _numbers(theatre: Theatre) -> list[int]:
+    return [each["seq"] for each in json.items(theatre.canary, "status", "serinus", "transitions")]
+
+
+async def test_what_was_decided_on_one_state_is_not_stored_on_top_of_the_next() -> None:
+    """The second one writes an object before it decides, and the watch brings the first one's commit with that."""
+    theatre = await initialized()
+    late = LateCache(theatre.cluster)
+    second = theatre.replica(late)
+    late.lag()
+    theatre.release()
+    await theatre.settle()
+    before = theatre.messages()
+    assert before[-1] == "Advance podinfo.test canary weight 10"
+
+    theatre.cluster.remove("Service", "podinfo-canary")
+    late.shows_until_the_next_write()
+    await handlers.decide(second, wire.Nudge(id="look", canary=theatre.ref, reason="test"), lambda: None)
+
+    numbers = _numbers(theatre)
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers))), "no number is given twice"
+    assert theatre.messages() == before, "and nothing is begun a second time"
+    assert theatre.cluster.of("Service", "podinfo-canary")
+    await theatre.tick()
+    assert theatre.messages()[-1] == "Advance podinfo.test canary weight 20"
+
+
+async def _a_step_further() -> tuple[Theatre, Reconciler]:
+    """Committed by the first, and nothing that the second one's watch has brought."""
+    theatre = await progressing()
+    late = LateCache(theatre.cluster)
+    second = theatre.replica(late)
+    late.lag()
+    await theatre.tick()
+    assert theatre.weights() == (70, 30)
+    theatre.cluster.reads.clear()
+    theatre.cluster.writes.clear()
+    return theatre, second
+
+
+async def test_weights_are_never_put_back() -> None:
+    theatre, second = await _a_step_further()
+    await _handled(second, wire.Nudge(id="look", canary=theatre.ref, reason="test"))
+    assert theatre.cluster.writes == []
+    assert theatre.cluster.reads == [("Canary", "podinfo")]
+
+
+async def test_a_verdict_for_a_tick_that_the_other_one_armed_is_not_dropped() -> None:
+    theatre, second = await _a_step_further()
+    tick = theatre.bus.ticks["test", "podinfo"]
+    theatre.clock.time = tick.tick.due
+    verdict = wire.Verdict(
+        id=f"verdict/{tick.id}", canary=tick.canary, tick=tick.tick, purpose=tick.question.purpose,
+        outcome=wire.Outcome.PASS, checks=(),
+    )  # fmt: skip
+    await _handled(second, verdict)
+    assert theatre.weights() == (60, 40)
+    assert theatre.stale == 0
+
+
+def test_who_gets_one_delivery_after_the_other_looks_nothing_up_again() -> None:
+    succession = Succession()
+    assert not succession.unbroken(5, "a"), "others may have been here before"
+    succession.looked_up("a")
+    assert succession.unbroken(6, "a")
+    assert not succession.unbroken(7, "b"), "it hasn't been looked up since"
+    assert not succession.unbroken(8, "b"), "nor now: the attempt failed"
+    succession.looked_up("b")
+    assert succession.unbroken(9, "b")
+    assert not succession.unbroken(11, "a"), "the tenth went to another one"
+    succession.looked_up("a")
+    assert succession.unbroken(12, "a")
+    assert not succession.unbroken(13, "b"), "all of them, not only that one"
