@@ -174,7 +174,9 @@ class Reconciler:
         for _ in range(MOST_STEPS):
             canary, invalid = self._read(document)
             state, found = status.decode(document), await self._found(canary, invalid)
-            if status.direct(status.last_transition(document)) and await self._converge.run(canary, state, found):
+            if status.direct(status.last_transition(document)) and self._converge.pending(canary, state, found):
+                await self.look_up(canary.ref)  # another replica may have rolled back what is still held here
+                await self._converge.run(self._again(canary), state, found)
                 canary = self._again(canary)
                 found = await self._found(canary, invalid)
             now, message = self._clock.now(), Look(f"{status.DIRECT}{canary.spec.uid}/{state.transition + 1}")

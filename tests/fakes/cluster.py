@@ -271,6 +271,33 @@ class FakeCache:
         return self.get(namespace, name)
 
 
+class LateCache(FakeCache):
+    """Canaries as they were, until the API server is written to once more, or is asked."""
+
+    def __init__(self, cluster: FakeCluster) -> None:
+        super().__init__(cluster, kinds.CANARY)
+        self._written = cluster.writes
+        self._stands: dict[tuple[str, str], Json] = {}
+        self._since = 0
+
+    def lag(self) -> None:
+        """From now on."""
+        self._stands = {(json.namespace(each), json.name(each)): copy.deepcopy(each) for each in self.all()}
+        self._since = -1
+
+    def shows_until_the_next_write(self) -> None:
+        """The watch will have caught up by then."""
+        self._since = len(self._written)
+
+    def get(self, namespace: str, name: str) -> Json | None:
+        if self._since not in (-1, len(self._written)):
+            self._stands = {}
+        return self._stands.get((namespace, name)) or super().get(namespace, name)
+
+    def absorb(self, obj: Json) -> None:
+        self._stands.pop((json.namespace(obj), json.name(obj)), None)
+
+
 def merged(have: Json, patch: Json) -> Json:
     """RFC 7386."""
     made: dict[str, Any] = dict(have)

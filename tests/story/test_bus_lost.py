@@ -10,7 +10,7 @@ from shared.kube import kinds
 from shared.kube.events import Events
 from shared.kube.json import Json
 from shared.runtime.metrics import Metrics
-from tests.fakes.cluster import Crash
+from tests.fakes.cluster import Crash, LateCache
 from tests.story.theatre import Theatre, initialized, progressing
 
 HOLDING = "Holding podinfo.test: cut off from the bus"
@@ -182,6 +182,21 @@ async def test_of_two_replicas_one_acts() -> None:
     await other.once()
     assert night.theatre.canary["metadata"]["resourceVersion"] == version
     assert night.told() == {HOLDING: 1}
+
+
+async def test_a_replica_whose_watch_lags_puts_no_weight_back() -> None:
+    """What it still takes for held, the other one has rolled back."""
+    night = Night(await _impatient())
+    await night.falls()
+    late = LateCache(night.theatre.cluster)
+    second = night.theatre.replica(late)
+    late.lag()
+    held = late.get("test", "podinfo") or {}
+    await night.passes(LATER.total_seconds())
+    before = len(routes(night.theatre))
+    with pytest.raises(Conflict):
+        await second.alone(held)
+    assert (night.theatre.weights(), len(routes(night.theatre))) == ((100, 0), before)
 
 
 async def test_a_replica_that_is_cut_off_alone_leaves_it_to_the_others() -> None:

@@ -2,43 +2,13 @@
 yet when the second begins.
 """
 
-import copy
-
 from services.router import handlers
 from services.router.reconcile import Reconciler
 from services.router.succession import Succession
-from shared.kube import json, kinds
-from shared.kube.json import Json
+from shared.kube import json
 from shared.wire import messages as wire
-from tests.fakes.cluster import FakeCache, FakeCluster
+from tests.fakes.cluster import LateCache
 from tests.story.theatre import Theatre, initialized, progressing
-
-
-class LateCache(FakeCache):
-    """Canaries as they were, until the API server is written to once more, or is asked."""
-
-    def __init__(self, cluster: FakeCluster) -> None:
-        super().__init__(cluster, kinds.CANARY)
-        self._written = cluster.writes
-        self._stands: dict[tuple[str, str], Json] = {}
-        self._since = 0
-
-    def lag(self) -> None:
-        """From now on."""
-        self._stands = {(json.namespace(each), json.name(each)): copy.deepcopy(each) for each in self.all()}
-        self._since = -1
-
-    def shows_until_the_next_write(self) -> None:
-        """The watch will have caught up by then."""
-        self._since = len(self._written)
-
-    def get(self, namespace: str, name: str) -> Json | None:
-        if self._since not in (-1, len(self._written)):
-            self._stands = {}
-        return self._stands.get((namespace, name)) or super().get(namespace, name)
-
-    def absorb(self, obj: Json) -> None:
-        self._stands.pop((json.namespace(obj), json.name(obj)), None)
 
 
 async def _handled(router: Reconciler, message: wire.Nudge | wire.Verdict) -> None:
