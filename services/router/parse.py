@@ -121,3 +121,9 @@ def request(document: Json) -> Request | None:
     value = json.text(document, "metadata", "annotations", REQUEST)
     verb = value.partition(":")[0]
     return Request(Verb(verb), value) if verb in set(Verb) else None
+
+
+def decided_on(document: Json) -> tuple[str, int, int]:
+    """What of a Canary is never changed by what a step writes before its commit."""
+    generation = json.number(document, "metadata", "generation")
+    return json.uid(document), generation, json.number(document, "status", "serinus", "transition")

@@ -197,7 +197,7 @@ class Reconciler:
         latest = self._world.canary(canary.spec.namespace, canary.spec.name)
         if latest is None:
             return canary
-        if _decided_on(latest) != _decided_on(canary.document):
+        if parse.decided_on(latest) != parse.decided_on(canary.document):
             raise Conflict(f"Canary {canary.spec.name}.{canary.spec.namespace} has moved on meanwhile")
         return replace(canary, document=latest)
 
@@ -294,9 +294,3 @@ class Reconciler:
         seen = observe.observe(canary, state, found, self._rules.options, now)
         pending = machine.decide(canary.spec, state, seen, Look("sweep"), now)
         return "pending" if pending is not None else ""
-
-
-def _decided_on(document: Json) -> tuple[str, int, int]:
-    """What of a Canary is never changed by what a step writes before its commit."""
-    generation = json.number(document, "metadata", "generation")
-    return json.uid(document), generation, json.number(document, "status", "serinus", "transition")
