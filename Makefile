@@ -34,8 +34,8 @@ check: $(READY) ## lint, format, types, import contracts, duplicates, generated 
 test: $(READY) ## unit, story, contract and integration tests, with a real nats-server and a real Prometheus
 	$(BIN)/python -m sandbox.prometheus
 	$(BIN)/pytest -q -n 2 tests/unit/router --cov=services.router.rollout --cov-branch --cov-fail-under=100
-	# Six at once: most of these wait for a server more than they compute.
-	$(BIN)/pytest -n 6 --dist loadfile --no-loadscope-reorder -m "not cluster and not gateway" --ignore tests/unit/router
+	# Four at once: most of these wait for a server more than they compute.
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not cluster and not gateway" --ignore tests/unit/router
 
 test-gateway: $(READY) ## the gateway double and real APISIX side by side, where docker or podman has the images; APISIX=3.18.0 insists on one
 	SERINUS_APISIX=$(APISIX) $(BIN)/pytest -q -rfE tests/gateway
@@ -45,7 +45,7 @@ test-cluster: $(READY) ## the cluster suite, against a real kube-apiserver, etcd
 	$(BIN)/python -m sandbox.prometheus
 	# Alone: its plays measure what clients of a gateway see, and two cores that do something else besides are slow gateways.
 	$(BIN)/pytest -m cluster --timeout 600 $(if $(OVERLAY),--overlay=$(OVERLAY)) tests/e2e/gentle
-	$(if $(OVERLAY),,$(BIN)/pytest -n 5 --dist loadgroup -m cluster --timeout 600 --ignore tests/e2e/gentle)
+	$(if $(OVERLAY),,$(BIN)/pytest -n 4 --dist loadgroup -m cluster --timeout 600 --ignore tests/e2e/gentle)
 
 demo: $(READY) ## the guide in about two minutes: a promotion and a rollback
 	$(BIN)/python -m sandbox.prometheus

@@ -5,7 +5,7 @@ from pathlib import PurePath
 GENTLE = PurePath("tests/e2e/gentle")
 ROUGH = PurePath("tests/e2e/rough")
 LONGEST = (
-    "gentle", "test_crowd", "test_upgrade", "test_chaos", "e2e", "test_scaling", "test_namespaced", "test_docs",
+    "gentle", "test_crowd", "e2e", "test_upgrade", "test_chaos", "test_scaling", "test_namespaced", "test_docs",
     "test_scenarios", "test_night",
 )  # fmt: skip
 """These begin first, in this order; then the folders of `EARLY`, then all others. A worker that begins the last test of a group
