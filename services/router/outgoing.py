@@ -32,16 +32,22 @@ class Outgoing:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._published: dict[str, int] = {}
+        self._committed: dict[str, int] = {}
         self._armed: dict[str, tuple[int, str]] = {}
 
     def forget(self, uid: str) -> None:
         """This Canary is gone, or none of ours."""
         self._published.pop(uid, None)
+        self._committed.pop(uid, None)
         self._armed.pop(uid, None)
 
     def doubt(self, uid: str) -> None:
         """Its tick is overdue: the bus may have lost it."""
         self._armed.pop(uid, None)
+
+    def committed(self, uid: str, seq: int) -> None:
+        """This process has stored a transition with events up to this number, so nobody else has told of it before."""
+        self._committed[uid] = seq
 
     async def publish(self, canary: Canary, state: State, cause: str, checks: tuple[wire.Check, ...]) -> None:
         """Events that the stream doesn't show yet. `checks` belong to transitions of `cause`.
@@ -52,7 +58,8 @@ class Outgoing:
         transitions = [each for each in status.in_doubt(canary.document) if json.items(each, "events")]
         if not transitions or (known or 0) >= state.seq:
             return
-        if known is None or len(transitions) > 1:
+        # What another replica has told may be longer ago than the stream knows doubles.
+        if known is None or len(transitions) > 1 or self._committed.get(uid) != state.seq:
             known = max(known or 0, await self.last_published(canary))
         for transition in transitions:
             behind = checks if json.text(transition, "cause") == cause else ()

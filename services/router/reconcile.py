@@ -159,6 +159,7 @@ class Reconciler:
             self._world.news.quiet(canary.spec.uid, moment)
             return False
         await self._commit(canary, decision, found, message, now)
+        self._outgoing.committed(canary.spec.uid, decision.state.seq)
         self._on_commit(Committed(canary, state, decision, checks if isinstance(message, Judged) else ()))
         return True
 

@@ -5,7 +5,7 @@ yet when the second begins.
 from services.router import handlers
 from services.router.reconcile import Reconciler
 from services.router.succession import Succession
-from shared.kube import json
+from shared.kube import json, kinds
 from shared.wire import messages as wire
 from tests.fakes.cluster import LateCache
 from tests.story.theatre import Theatre, initialized, progressing
@@ -74,6 +74,19 @@ async def test_a_verdict_for_a_tick_that_the_other_one_armed_is_not_dropped() ->
     await _handled(second, verdict)
     assert theatre.weights() == (60, 40)
     assert theatre.stale == 0
+
+
+async def test_what_the_other_one_told_long_ago_is_not_told_again() -> None:
+    """Longer than the stream remembers ids for."""
+    theatre = await progressing()
+    second = theatre.replica(theatre.cluster.cache(kinds.CANARY))
+    look = wire.Nudge(id="look", canary=theatre.ref, reason="test")
+    await _handled(second, look)
+    await theatre.tick()
+    told = list(theatre.bus.placed)
+    theatre.bus.ids.clear()
+    await _handled(second, look)
+    assert theatre.bus.placed == told
 
 
 def test_who_gets_one_delivery_after_the_other_looks_nothing_up_again() -> None:
