@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 export PYTHONDONTWRITEBYTECODE :=
 CACHE := $(or $(SERINUS_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/serinus)
 
-.PHONY: help setup check test test-gateway test-cluster demo up image-smoke docs bench calibrate clean
+.PHONY: help setup check check-types check-rest test test-gateway test-cluster demo up image-smoke docs bench calibrate clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -24,9 +24,14 @@ $(READY): requirements/dev.txt
 setup: $(READY) ## the virtual environment, with every dependency pinned by hash
 
 check: $(READY) ## lint, format, types, import contracts, duplicates, generated docs
+	@$(MAKE) --no-print-directory -j 2 --output-sync=target check-types check-rest
+
+check-types:
+	$(BIN)/mypy
+
+check-rest:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pylint --disable=all --enable=duplicate-code --min-similarity-lines=8 --ignore-imports=y --ignore-docstrings=y --ignore-signatures=y services shared cli sandbox
 	$(BIN)/python -m tools.docs --check

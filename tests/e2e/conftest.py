@@ -14,8 +14,8 @@
 here       an API server and no Serinus: `control_plane`, one for all, with a namespace for each test.
 elsewhere  cluster tests of other folders, which bring what they need.
 
-In a parallel run the gentle plays are one group, each rough file is one, and each other folder, since its tests share an
-API server; the longest begin first (`groups.py`).
+In a parallel run the tests of a folder that share an API server are one group, and each other file is one; the longest begin
+first (`groups.py`).
 """
 
 import contextlib

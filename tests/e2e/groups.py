@@ -4,9 +4,11 @@ from pathlib import PurePath
 
 GENTLE = PurePath("tests/e2e/gentle")
 ROUGH = PurePath("tests/e2e/rough")
+SHARING = (GENTLE, PurePath("tests/e2e"), PurePath("tests/contract"))
+"""Folders whose tests share an API server."""
 LONGEST = (
     "gentle", "test_crowd", "e2e", "test_upgrade", "test_chaos", "test_scaling", "test_namespaced", "test_docs",
-    "test_scenarios", "test_night",
+    "test_scenarios", "test_night", "test_crds", "contract", "test_api_servers",
 )  # fmt: skip
 """These begin first, in this order; then the folders of `EARLY`, then all others. A worker that begins the last test of a group
 is given the next one, which waits for it: a short one comes behind the one long test of the analyzers."""
@@ -15,7 +17,7 @@ EARLY = (ROUGH, PurePath("tests/integration"))
 
 def group(path: PurePath) -> str:
     """Of a test file, by its path in the checkout."""
-    return path.stem if path.is_relative_to(ROUGH) else path.parent.name
+    return path.parent.name if path.parent in SHARING else path.stem
 
 
 def turn(path: PurePath) -> int:
