@@ -86,8 +86,12 @@ class Process:
             )
 
     def signal(self, number: int) -> None:
-        """Send a signal to the child itself (SIGSTOP, SIGHUP, …); nothing happens if it has ended."""
-        self._started().send_signal(number)
+        """Send a signal to the child itself (SIGSTOP, SIGHUP, …); nothing happens if it has ended. A stopped one does nothing
+        more when this returns: its threads stop one after the other, and may answer somebody until they do."""
+        child = self._started()
+        child.send_signal(number)
+        if number == signal.SIGSTOP and child.returncode is None:
+            os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def kill(self) -> None:
         """End the child, and whatever it started, at once; nothing happens if it has ended."""

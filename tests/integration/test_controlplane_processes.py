@@ -193,3 +193,16 @@ def test_the_signing_key_is_a_valid_one() -> None:
     answer = subprocess.run(command, input=signing.private_key_pem(), capture_output=True, text=True, check=False)
 
     assert answer.returncode == 0, answer.stderr
+
+
+def test_a_stopped_process_does_nothing_more(tmp_path: Path) -> None:
+    """Each of its threads."""
+    busy = "import threading\nfor _ in range(4): threading.Thread(target=lambda: [None for _ in iter(int, 1)]).start()"
+    child = Process("busy", [sys.executable, "-c", busy], log=tmp_path / "log")
+    child.start()
+    try:
+        child.signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{child.pid}/task").glob("*/stat")
+        assert {each.read_text().rpartition(")")[2].split()[0] for each in tasks} == {"T"}
+    finally:
+        child.kill()
