@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 export PYTHONDONTWRITEBYTECODE :=
 CACHE := $(or $(SERINUS_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/serinus)
 
-.PHONY: help setup check check-types check-rest test test-gateway test-cluster demo up image-smoke docs bench calibrate clean
+.PHONY: help setup check check-types check-rest control-plane test test-gateway test-cluster test-apiserver test-releases demo up image-smoke docs bench calibrate clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -45,12 +45,21 @@ test: $(READY) ## unit, story, contract and integration tests, with a real nats-
 test-gateway: $(READY) ## the gateway double and real APISIX side by side, where docker or podman has the images; APISIX=3.18.0 insists on one
 	SERINUS_APISIX=$(APISIX) $(BIN)/pytest -q -rfE tests/gateway
 
-test-cluster: $(READY) ## the cluster suite, against a real kube-apiserver, etcd and controller-manager; OVERLAY=namespaced plays its largest part with Roles only
+control-plane: $(READY) ## builds what is missing of kube-apiserver, etcd, kube-controller-manager and kubectl, once
 	$(BIN)/python -m sandbox.controlplane.binaries
+
+test-cluster: ## the cluster suite, against a real kube-apiserver, etcd and controller-manager; OVERLAY=namespaced plays its largest part with Roles only
+	$(if $(OVERLAY),,@$(MAKE) --no-print-directory test-apiserver)
+	@$(MAKE) --no-print-directory test-releases
+
+test-apiserver: control-plane ## of the cluster suite what needs an API server and no installation
+	$(BIN)/pytest -n 2 --dist loadgroup -m cluster --timeout 600 --ignore tests/e2e/gentle --ignore tests/e2e/rough
+
+test-releases: control-plane ## of the cluster suite what plays on installations
 	$(BIN)/python -m sandbox.prometheus
 	# Alone: its plays measure what clients of a gateway see, and two cores that do something else besides are slow gateways.
 	$(BIN)/pytest -m cluster --timeout 600 $(if $(OVERLAY),--overlay=$(OVERLAY)) tests/e2e/gentle
-	$(if $(OVERLAY),,$(BIN)/pytest -n 4 --dist loadgroup -m cluster --timeout 600 --ignore tests/e2e/gentle)
+	$(if $(OVERLAY),,$(BIN)/pytest -n 4 --dist loadgroup -m cluster --timeout 600 tests/e2e/rough)
 
 demo: $(READY) ## the guide in about two minutes: a promotion and a rollback
 	$(BIN)/python -m sandbox.prometheus

@@ -257,7 +257,9 @@ class ControlPlane:
             f"--service-account-key-file={key}",
             f"--service-account-signing-key-file={key}",
             "--service-cluster-ip-range=10.96.0.0/16",
-            "--disable-admission-plugins=ServiceAccount",  # no volumes with tokens: there is nobody to mount them
+            # No volumes with tokens: there is nobody to mount them. And nobody has mutating policies, for which one plugin asks
+            # the server for its OpenAPI again and again.
+            "--disable-admission-plugins=ServiceAccount,MutatingAdmissionPolicy",
             "--shutdown-watch-termination-grace-period=1s",  # without it an orderly end waits for watches for a minute
             "--profiling=false",
         ]

@@ -16,13 +16,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import Final, NoReturn
 
 import nats
 from nats.aio.client import Client
 from nats.errors import Error
 
-from shared.bus import accounts, credentials, link, partitions, streams, tenancy
+from shared.bus import accounts, link, partitions, streams
 from shared.bus.content import Account, TooOld
 from shared.bus.partitions import Inbox
 from shared.bus.settings import BootstrapSettings
@@ -205,11 +206,8 @@ async def _leave(client: Client, voice: link.Link) -> None:
         await link.close(client)
 
 
-_PREPARE: Final[Mapping[str, Callable[[Sequence[str]], int]]] = {
-    "credentials": credentials.main,
-    "account": tenancy.main,
-}
-"""Commands that ask no server."""
+_PREPARE: Final[Mapping[str, str]] = {"credentials": "shared.bus.credentials", "account": "shared.bus.tenancy"}
+"""Commands that ask no server, and what has their `main`. What makes keys is read by who makes some, not at each start."""
 
 _REPARTITION: Final = (
     "New messages wait in the new partitions until the router has worked off those of before; its replicas start anew "
@@ -220,7 +218,7 @@ _REPARTITION: Final = (
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     given = sys.argv[1:] if arguments is None else arguments
     if given and given[0] in _PREPARE:
-        sys.exit(_PREPARE[given[0]](given[1:]))
+        sys.exit(import_module(_PREPARE[given[0]]).main(given[1:]))
     parser = argparse.ArgumentParser(
         prog="python -m shared.bus.bootstrap",
         description="Creates Serinus's streams. "

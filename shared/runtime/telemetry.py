@@ -9,15 +9,14 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import NoOpTracerProvider, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
 
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 
@@ -30,7 +29,7 @@ class Traces:
     """A tracer, and the end of what sends its spans."""
 
     tracer: Tracer
-    provider: TracerProvider | None = None
+    provider: "TracerProvider | None" = None
 
     async def close(self) -> None:
         """Sends what is left, briefly."""
@@ -54,6 +53,12 @@ def traces(service: str, endpoint: str = "") -> Traces:
     """A tracer that exports to `endpoint` by OTLP over HTTP; without one, a tracer that records nothing."""
     if not endpoint:
         return Traces(NoOpTracerProvider().get_tracer(service))
+    # Here, because most processes have no endpoint: a twelfth of the modules of a service would be for nothing.
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
     provider = TracerProvider(resource=Resource.create({"service.name": f"serinus-{service}"}), shutdown_on_exit=False)
     exporter = OTLPSpanExporter(endpoint=endpoint.rstrip("/") + "/v1/traces")
     provider.add_span_processor(BatchSpanProcessor(exporter))

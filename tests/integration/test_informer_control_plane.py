@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from sandbox.controlplane.binaries import BinariesMissing, locate
 from sandbox.controlplane.server import ControlPlane
@@ -22,13 +22,14 @@ pytestmark = pytest.mark.cluster
 PACE = Pace(first=0.05, most=0.5)
 
 
-@pytest.fixture
-async def plane(tmp_path: Path) -> AsyncIterator[ControlPlane]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def plane(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ControlPlane]:
+    """One for all tests, each with names of its own. It holds nothing of an event loop."""
     try:
         found = locate()
     except BinariesMissing as missing:
         pytest.fail(str(missing))
-    async with ControlPlane(tmp_path, binaries=found) as started:
+    async with ControlPlane(tmp_path_factory.mktemp("control-plane"), binaries=found) as started:
         yield started
 
 
@@ -172,15 +173,15 @@ async def test_managed_fields_tell_who_wrote_the_status(plane: ControlPlane, clu
 
 async def test_a_version_that_the_server_no_longer_has(plane: ControlPlane, cluster: door.Cluster) -> None:
     """And one that it will only have in the future: both end in one list."""
-    await cluster.create(kinds.DEPLOYMENT, deployment("a"))
+    await cluster.create(kinds.DEPLOYMENT, deployment("older"))
     followed = Followed(cluster, kinds.DEPLOYMENT)
     await followed.informer.wait_synced()
     told = len(followed.versions)
     followed.informer._resume = "1"
     await plane.restart_apiserver()
     await eventually(lambda: followed.informer.healthy() and followed.informer._resume not in ("", "1"))
-    await cluster.create(kinds.DEPLOYMENT, deployment("b"))
-    await eventually(lambda: followed.informer.get("default", "b") is not None)
+    await cluster.create(kinds.DEPLOYMENT, deployment("newer"))
+    await eventually(lambda: followed.informer.get("default", "newer") is not None)
     assert len(followed.versions) == len(set(followed.versions))
     assert len(followed.versions) >= told + 1
     await followed.stop()

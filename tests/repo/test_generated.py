@@ -45,9 +45,9 @@ def test_every_make_command_that_the_pages_name_exists() -> None:
     named = {
         (str(page.relative_to(ROOT)), word)
         for page in pages
-        for line in re.findall(r"(?:`|^\s*(?:- run: |\$ )?)make ((?:[a-z-]+ ?)+)", page.read_text(), re.M)
+        for line in re.findall(r"(?:`|^\s*(?:- run: |\$ |time )?)make ((?:[a-z-]+ ?)+)", page.read_text(), re.M)
         for word in line.split()
-        if "=" not in word
+        if "=" not in word and not word.startswith("-")
     }
     assert {word for _, word in named} >= {"check", "test", "test-cluster", "demo"}
     assert sorted(each for each in named if each[1] not in targets) == []
