@@ -11,11 +11,11 @@
                    await programme.of(play)
 
 `rough/`   kills, lost buses, crowds, removals: each file opens a scene of its own (`sandbox.scene.opened`).
-here       an API server and no Serinus: `control_plane`, one for all, with a namespace for each test.
+here       an API server and no Serinus: `control_plane`, one for each worker, with a namespace for each test.
 elsewhere  cluster tests of other folders, which bring what they need.
 
-In a parallel run the tests of a folder that share an API server are one group, and each other file is one; the longest begin
-first (`groups.py`).
+The first two are `make test-releases`, the others `make test-apiserver`. In a parallel run a file is a group, but for folders that
+share an API server; the longest begin first (`groups.py`).
 """
 
 import contextlib
