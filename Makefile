@@ -38,9 +38,9 @@ check-rest:
 
 test: $(READY) ## unit, story, contract and integration tests, with a real nats-server and a real Prometheus
 	$(BIN)/python -m sandbox.prometheus
-	$(BIN)/pytest -q -n 2 tests/unit/router --cov=services.router.rollout --cov-branch --cov-fail-under=100
+	$(BIN)/pytest -q tests/unit/router/rollout --cov=services.router.rollout --cov-branch --cov-fail-under=100
 	# Four at once: most of these wait for a server more than they compute.
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not cluster and not gateway" --ignore tests/unit/router
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not cluster and not gateway" --ignore tests/unit/router/rollout
 
 test-gateway: $(READY) ## the gateway double and real APISIX side by side, where docker or podman has the images; APISIX=3.18.0 insists on one
 	SERINUS_APISIX=$(APISIX) $(BIN)/pytest -q -rfE tests/gateway

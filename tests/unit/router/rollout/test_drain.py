@@ -12,8 +12,8 @@ from services.router.scene import Scene
 from shared.canary import queries
 from shared.wire import messages as wire
 from tests.story.theatre import guide
+from tests.unit.router.rollout.test_evidence import scene as analysed
 from tests.unit.router.stage import START
-from tests.unit.router.test_evidence import scene as analysed
 
 TICK = PendingTick(9, START + timedelta(seconds=90), Purpose.TIMER, "r2")
 STATE = State(phase=Phase.FAILED, stage=Stage.DRAINING, revision="r2", promoted="r1", tick=TICK)

@@ -6,7 +6,7 @@ import pytest
 
 from services.router.rollout.context import Context
 from services.router.rollout.inputs import Look, Observation
-from services.router.rollout.state import Cookies, PendingTick, Phase, Purpose, Stage, State, invariants
+from services.router.rollout.state import Cookies, PendingTick, Phase, Purpose, Stage, State, invariants, untouched
 from tests.unit.router.stage import START, spec
 
 TICK = PendingTick(1, START, Purpose.ANALYSIS, "r2")
@@ -45,3 +45,12 @@ def test_only_verdicts_are_judged() -> None:
     """An action for verdicts that gets something else is a fault of the table, and no silent one."""
     with pytest.raises(TypeError, match="given something else"):
         Context(spec(), SOUND, Observation(), Look(), START).verdict  # noqa: B018 # reading it is the test
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_what_another_controller_began_is_untouched_until_we_decided_on_it(phase: Phase) -> None:
+    begun = phase not in {Phase.NEW, Phase.INITIALIZING, Phase.TERMINATING}
+
+    assert untouched(State(phase=phase)) is begun
+    assert not untouched(State(phase=phase, revision="r2"))
+    assert not untouched(State(phase=phase, promoted="r1"))
