@@ -53,9 +53,9 @@ class Where:
             return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def real_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """It holds nothing of an event loop, so one is enough for all tests."""
+    """It holds nothing of an event loop, so one is enough for all tests of the folder."""
     try:
         found = binaries.locate()
     except binaries.BinariesMissing as missing:  # a build takes longer than any test may

@@ -51,7 +51,7 @@ class Backend:
         await self.cluster.delete(kind, self.namespace, "podinfo", uid=uid)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def defined(real_plane: ControlPlane) -> ControlPlane:
     """The real control plane with our kinds."""
     asyncio.run(_defined(real_plane))

@@ -31,9 +31,10 @@ from sandbox.controlplane.kubelet import FakeKubelet
 from sandbox.controlplane.server import ControlPlane
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def control_plane(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ControlPlane]:
-    """A running control plane. It holds nothing of the session's event loop, so tests use it from theirs."""
+    """A running control plane, as long as a worker has tests of this folder: one at rest takes a twelfth of a processor.
+    It holds nothing of the session's event loop, so tests use it from theirs."""
     try:
         found = binaries.locate()
     except binaries.BinariesMissing as missing:  # a build takes longer than any test may

@@ -7,11 +7,12 @@ ROUGH = PurePath("tests/e2e/rough")
 SHARING = (GENTLE, PurePath("tests/contract"))
 """Folders whose tests share an API server, whatever it takes. Those of `tests/e2e` do where they have a worker in common."""
 LONGEST = (
-    "gentle", "test_crowd", "test_upgrade", "test_chaos", "test_scenarios", "test_scaling", "test_crds",
-    "test_docs", "test_night", "test_namespaced", "test_overlays", "test_manifests", "contract", "test_cli", "test_api_servers",
+    "gentle", "test_crowd", "test_upgrade", "test_chaos", "test_scenarios", "test_scaling", "test_docs", "test_night",
+    "test_crds", "test_namespaced", "test_overlays", "contract", "test_manifests", "test_controlplane",
+    "test_notifier_events", "test_cli", "test_api_servers",
 )  # fmt: skip
 """These begin first, in this order; then the folders of `EARLY`, then all others. A worker that begins the last test of a group
-is given the next one, which waits for it: a short one comes behind the one long test of the analyzers."""
+is given the next one, which waits for it."""
 EARLY = (ROUGH, PurePath("tests/integration"))
 
 
