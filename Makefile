@@ -59,7 +59,7 @@ test-releases: control-plane ## of the cluster suite what plays on installations
 	$(BIN)/python -m sandbox.prometheus
 	# Alone: its plays measure what clients of a gateway see, and two cores that do something else besides are slow gateways.
 	$(BIN)/pytest -m cluster --timeout 600 $(if $(OVERLAY),--overlay=$(OVERLAY)) tests/e2e/gentle
-	$(if $(OVERLAY),,$(BIN)/pytest -n 4 --dist loadgroup -m cluster --timeout 600 tests/e2e/rough)
+	$(if $(OVERLAY),,$(BIN)/pytest -n 5 --dist loadgroup -m cluster --timeout 600 tests/e2e/rough)
 
 demo: $(READY) ## the guide in about two minutes: a promotion and a rollback
 	$(BIN)/python -m sandbox.prometheus

@@ -6,10 +6,13 @@ GENTLE = PurePath("tests/e2e/gentle")
 ROUGH = PurePath("tests/e2e/rough")
 SHARING = (GENTLE, PurePath("tests/contract"))
 """Folders whose tests share an API server, whatever it takes. Those of `tests/e2e` do where they have a worker in common."""
-LONGEST = (
-    "gentle", "test_crowd", "test_upgrade", "test_chaos", "test_scenarios", "test_scaling", "test_docs", "test_night",
-    "test_crds", "test_namespaced", "test_overlays", "contract", "test_manifests", "test_controlplane",
-    "test_notifier_events", "test_cli", "test_api_servers",
+FIRST = (
+    "gentle",
+    # A crowd takes the processors, and then two minutes of rest: what is short or waits comes beside it, what computes after that.
+    "test_crowd", "test_night", "test_crds", "test_namespaced", "test_scenarios",
+    "test_upgrade", "test_chaos", "test_docs", "test_scaling",
+    # The longest that need an API server alone.
+    "test_overlays", "contract", "test_manifests", "test_controlplane", "test_notifier_events", "test_cli", "test_api_servers",
 )  # fmt: skip
 """These begin first, in this order; then the folders of `EARLY`, then all others. A worker that begins the last test of a group
 is given the next one, which waits for it."""
@@ -23,6 +26,6 @@ def group(path: PurePath) -> str:
 
 def turn(path: PurePath) -> int:
     """Lower ones begin first; in a run without the cluster, those that wait for servers before those that compute."""
-    if group(path) in LONGEST:
-        return LONGEST.index(group(path))
-    return len(LONGEST) + next((place for place, folder in enumerate(EARLY) if path.is_relative_to(folder)), len(EARLY))
+    if group(path) in FIRST:
+        return FIRST.index(group(path))
+    return len(FIRST) + next((place for place, folder in enumerate(EARLY) if path.is_relative_to(folder)), len(EARLY))
