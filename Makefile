@@ -53,7 +53,7 @@ test-cluster: ## the cluster suite, against a real kube-apiserver, etcd and cont
 	@$(MAKE) --no-print-directory test-releases
 
 test-apiserver: control-plane ## of the cluster suite what needs an API server and no installation
-	$(BIN)/pytest -n 2 --dist loadgroup -m cluster --timeout 600 --ignore tests/e2e/gentle --ignore tests/e2e/rough
+	$(BIN)/pytest -n 3 --dist loadgroup -m cluster --timeout 600 --ignore tests/e2e/gentle --ignore tests/e2e/rough
 
 test-releases: control-plane ## of the cluster suite what plays on installations
 	$(BIN)/python -m sandbox.prometheus
