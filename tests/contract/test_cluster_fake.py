@@ -3,18 +3,13 @@
 Whoever changes `tests.fakes.cluster` runs this; a story that passes on the fake may then be believed.
 """
 
-import asyncio
-import uuid
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sandbox.apiserver.server import ApiServer
-from sandbox.controlplane.server import ControlPlane
 from services.router.ports import Writes
 from shared.errors import Conflict
 from shared.kube import json, kinds
@@ -22,7 +17,7 @@ from shared.kube.errors import AlreadyExists, Gone
 from shared.kube.json import Json
 from shared.kube.kinds import Kind
 from tests.fakes.cluster import FakeCluster
-from tests.story.servers import install, opened
+from tests.story.servers import embedded, install, opened, real
 from tests.story.theatre import guide
 
 
@@ -31,64 +26,35 @@ class Backend:
     """A cluster as the router writes to it."""
 
     cluster: Writes
-    namespace: str = "default"
 
     async def given(self, kind: Kind, **changes: Any) -> Json:
         """The guide's object of this kind, with a manifest's parts replaced."""
         name = {"Canary": "canary", "Deployment": "deployment"}.get(kind.kind)
         plain: Json = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": "podinfo"}}
         obj = guide(name) if name else plain
-        obj["metadata"]["namespace"] = self.namespace
+        obj["metadata"]["namespace"] = "default"
         return await self.cluster.create(kind, {**obj, **changes})
 
     async def patch(self, kind: Kind, patch: Json, subresource: str = "") -> Json:
-        return await self.cluster.patch(kind, self.namespace, "podinfo", patch, subresource=subresource)
+        return await self.cluster.patch(kind, "default", "podinfo", patch, subresource=subresource)
 
     async def get(self, kind: Kind) -> Json | None:
-        return await self.cluster.get(kind, self.namespace, "podinfo")
-
-    async def delete(self, kind: Kind, uid: str) -> None:
-        await self.cluster.delete(kind, self.namespace, "podinfo", uid=uid)
-
-
-@pytest.fixture(scope="module")
-def defined(real_plane: ControlPlane) -> ControlPlane:
-    """The real control plane with our kinds."""
-    asyncio.run(_defined(real_plane))
-    return real_plane
-
-
-async def _defined(server: ApiServer | ControlPlane) -> None:
-    async with server.api() as api:
-        await install(api)
+        return await self.cluster.get(kind, "default", "podinfo")
 
 
 @pytest.fixture(params=["fake", "embedded", pytest.param("real", marks=pytest.mark.cluster)])
-def server(request: pytest.FixtureRequest) -> FakeCluster | ApiServer | ControlPlane:
-    """Not a coroutine: what a real one needs is made once, in a loop of its own."""
+async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Backend]:
     if request.param == "fake":
-        return FakeCluster()
-    if request.param == "embedded":
-        return ApiServer()
-    found: ControlPlane = request.getfixturevalue("defined")
-    return found
-
-
-@pytest.fixture
-async def backend(server: FakeCluster | ApiServer | ControlPlane, tmp_path: Path) -> AsyncIterator[Backend]:
-    if isinstance(server, FakeCluster):
-        yield Backend(server)
+        yield Backend(FakeCluster())
         return
-    namespace = f"test-{uuid.uuid4().hex[:8]}"
-    async with AsyncExitStack() as stack:
-        if isinstance(server, ApiServer):
-            await stack.enter_async_context(server)
-            await _defined(server)
-        api = await stack.enter_async_context(server.api())
-        await api.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
+    start = embedded if request.param == "embedded" else real
+    async with start(tmp_path / "server") as server:
+        async with server.api() as api:
+            await install(api)
+            await api.until("/api/v1/namespaces/default", lambda _: True)
         access = await opened(server, tmp_path)
-        stack.push_async_callback(access.close)
-        yield Backend(access, namespace)
+        yield Backend(access)
+        await access.close()
 
 
 async def test_identity_and_races(backend: Backend) -> None:
@@ -105,10 +71,10 @@ async def test_identity_and_races(backend: Backend) -> None:
         await backend.patch(kinds.CONFIG_MAP, {"metadata": {"resourceVersion": json.version(made)}, "data": {"a": "b"}})
     same = await backend.patch(kinds.CONFIG_MAP, {"data": {"color": "blue"}})
     assert json.version(same) == json.version(newer), "what changes nothing is no new version"
-    await backend.delete(kinds.CONFIG_MAP, uid="another")
+    await backend.cluster.delete(kinds.CONFIG_MAP, "default", "podinfo", uid="another")
     assert await backend.get(kinds.CONFIG_MAP) is not None
-    await backend.delete(kinds.CONFIG_MAP, uid=json.uid(made))
-    await backend.delete(kinds.CONFIG_MAP, uid=json.uid(made))
+    await backend.cluster.delete(kinds.CONFIG_MAP, "default", "podinfo", uid=json.uid(made))
+    await backend.cluster.delete(kinds.CONFIG_MAP, "default", "podinfo", uid=json.uid(made))
     assert await backend.get(kinds.CONFIG_MAP) is None
     with pytest.raises(Gone):
         await backend.patch(kinds.CONFIG_MAP, {"data": {"color": "red"}})
@@ -151,7 +117,7 @@ async def test_merge_patches_status_and_generations(backend: Backend) -> None:
 async def test_finalizers_keep_an_object_until_the_last_one_goes(backend: Backend) -> None:
     made = await backend.given(kinds.CANARY)
     await backend.patch(kinds.CANARY, {"metadata": {"finalizers": ["finalizer.flagger.app"]}})
-    await backend.delete(kinds.CANARY, uid=json.uid(made))
+    await backend.cluster.delete(kinds.CANARY, "default", "podinfo", uid=json.uid(made))
     leaving = await backend.get(kinds.CANARY)
     assert leaving is not None
     assert json.text(leaving, "metadata", "deletionTimestamp")

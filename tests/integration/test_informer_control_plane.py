@@ -17,14 +17,15 @@ from shared.kube.json import Json
 from shared.kube.pace import Pace
 from tests.unit.kube.conftest import Access
 
-pytestmark = pytest.mark.cluster
+# One loop for all: connections take their leave after the test that closed them.
+pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
 
 PACE = Pace(first=0.05, most=0.5)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def plane(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ControlPlane]:
-    """One for all tests, each with names of its own. It holds nothing of an event loop."""
+    """One for all tests, each with names of its own."""
     try:
         found = locate()
     except BinariesMissing as missing:
@@ -40,7 +41,7 @@ async def connect(plane: ControlPlane, manager: str) -> door.Cluster:
     return await door.connect(access, field_manager=manager)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def cluster(plane: ControlPlane) -> AsyncIterator[door.Cluster]:
     opened = await connect(plane, "serinus-router")
     yield opened
